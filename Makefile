@@ -1,0 +1,36 @@
+# securefl: `make report` and `make test` work on a fresh machine with Python 3.11+ and make.
+PYTHON ?= python3
+# A GPU build or a smaller CPU build: make install TORCH="torch==2.13.0 --index-url ..."
+TORCH ?= torch==2.13.0
+OUT ?= runs/demo
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install report test slow long proofs lint clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt requirements-data.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[paillier,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-data.txt
+	touch $@
+
+report: install
+	$(BIN)/securefl demo --out $(OUT)
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+slow: install
+	$(BIN)/python -m pytest -q -m 'slow and not long'
+
+long: install
+	$(BIN)/python -m pytest -q -m long
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

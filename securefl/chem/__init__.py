@@ -1,0 +1,1 @@
+"""From assay tables to datasets: compounds, fingerprints, folds, tasks, partners."""

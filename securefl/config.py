@@ -1,0 +1,153 @@
+"""The config file of a run (TOML), checked with pydantic: the one place where a person's settings enter.
+
+Everything inside securefl takes frozen dataclasses; only the command line and the round loop read these models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from securefl.errors import InputError
+
+SchemeName = Literal["plaintext", "masking", "masking-static", "paillier", "ckks", "bfv", "rlwe"]
+ArmName = Literal[
+    "standalone", "single-task", "pooled", "plaintext", "masking", "masking+guard", "paillier", "ckks", "dp"
+]
+DEFAULT_ARMS: tuple[ArmName, ...] = (
+    "standalone", "single-task", "pooled", "plaintext", "masking", "masking+guard", "paillier", "ckks", "dp",
+)  # fmt: skip
+SECURE_MINIMUM = 3
+"""Below three partners a sum tells one partner the other's update."""
+
+
+class Section(BaseModel):
+    """A section of the config: unknown keys are refused, values can't be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """Fingerprints, folds and how the table is divided among partners."""
+
+    bits: int = Field(4096, ge=64, le=1 << 20)
+    radius: int = Field(3, ge=1, le=6)
+    partners: int = Field(5, ge=1, le=50)
+    split: Literal["target", "series", "column"] = "series"
+    small_partner_compounds: int = Field(150, ge=0)
+    audit_fraction: float = Field(0.1, gt=0, lt=0.5)
+    seed: int = 0
+
+
+class ModelConfig(Section):
+    """The shared trunk. Heads are one linear output a task and never leave their partner."""
+
+    hidden: tuple[int, ...] = (400, 120)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class FederationConfig(Section):
+    """Rounds and local training."""
+
+    rounds: int = Field(24, ge=1)
+    local_epochs: int = Field(1, ge=1)
+    batch: int = Field(64, ge=1)
+    optimiser: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    patience: int = Field(6, ge=1)
+    seeds: tuple[int, ...] = (0,)
+
+
+class SecaggConfig(Section):
+    """Quantiser and protocol parameters."""
+
+    clip: float = Field(1.0, gt=0)
+    ring_bits: Literal[32, 64] = 32
+    paillier_bits: int = Field(3072, ge=1024)
+    paillier_max_parameters: int = Field(50_000, ge=1)
+    he_rounds: int = Field(3, ge=1)
+
+
+class GuardConfig(Section):
+    """Minimum support: a bit's first-layer row is withheld unless ``k`` of the partner's own compounds have it."""
+
+    k: int = Field(3, ge=2)
+
+
+class DpConfig(Section):
+    """Record-level differential privacy of the local training."""
+
+    epsilon: float = Field(8.0, gt=0)
+    delta: float = Field(1e-5, gt=0, lt=1)
+    clipping_norm: float = Field(1.0, gt=0)
+    rounds: int = Field(8, ge=1)
+    batch: int = Field(256, ge=1)
+
+
+class AttackConfig(Section):
+    """The membership shadows, and what the exposed release looks like."""
+
+    shadows: int = Field(4, ge=4)
+    dp_shadows: int = Field(2, ge=2)
+    exposed_bits: int = Field(32768, ge=64)
+    exposed_single: int = Field(64, ge=2)
+    exposed_partners: int = Field(3, ge=3)
+    exposed_each: int = Field(40, ge=2)
+    seconds_per_recovery: float = Field(8.0, gt=0)
+    seed: int = 0
+
+
+class RunConfig(Section):
+    """A whole run. ``sha256`` names it: the same hash and the same data resume, anything else is refused."""
+
+    arms: tuple[ArmName, ...] = DEFAULT_ARMS
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    federation: FederationConfig = FederationConfig()
+    secagg: SecaggConfig = SecaggConfig()
+    guard: GuardConfig = GuardConfig()
+    dp: DpConfig = DpConfig()
+    attacks: AttackConfig = AttackConfig()
+
+    @model_validator(mode="after")
+    def _secure_arms_need_partners(self) -> RunConfig:
+        secure = [arm for arm in self.arms if arm not in ("standalone", "single-task", "pooled", "plaintext")]
+        if secure and self.data.partners < SECURE_MINIMUM:
+            raise ValueError(f"data.partners={self.data.partners} must be >= {SECURE_MINIMUM} for arm {secure[0]!r}")
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the canonical JSON of this config."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_config(path: Path) -> RunConfig:
+    """Return the config in a TOML file.
+
+    Raises:
+        InputError: the file can't be read, is not TOML, or a value is outside its bound (named with the bound).
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"config {path}: {error}") from error
+    return parse_config(content, source=str(path))
+
+
+def parse_config(content: dict[str, object], *, source: str) -> RunConfig:
+    """Return the config that ``content`` describes; ``source`` names it in the error."""
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "config"
+        raise InputError(f"config {source}: {where}: {first['msg']}") from error

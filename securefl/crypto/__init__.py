@@ -1,0 +1,1 @@
+"""Bytes and integers only: no word of learning appears here."""

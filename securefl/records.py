@@ -1,0 +1,244 @@
+"""The records of a run: what an arm cost and reached, what an attack got, and the whole report, as JSON with a schema.
+
+Records are the only thing that the report reads: a number in the report comes from here. Each one says its schema version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from securefl.errors import InputError
+
+SCHEMA_VERSION = "1.0"
+View = Literal["V0", "V1", "V2", "V2c", "V3", "V4", "V5"]
+Release = Literal["as-run", "exposed", "model"]
+
+
+class Record(BaseModel):
+    """A frozen record; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DpRecord(Record):
+    """What was spent: ``unit`` says whose data one unit of epsilon protects."""
+
+    unit: Literal["record", "partner"]
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    accountant: str
+    clipping_norm: float
+    sampling_rate: float
+    steps: int
+    neighbouring: str
+    partner: str = Field(description="the partner with the largest epsilon: the figure holds for all of them")
+
+
+class PerformanceRecord(Record):
+    """Test-fold performance: the mean over partner-tasks with a cluster-bootstrap interval."""
+
+    metric: str
+    mean: float
+    ci_low: float
+    ci_high: float
+    n_tasks: int
+    n_compounds: int
+    delta_vs_standalone: float | None = None
+    delta_ci_low: float | None = None
+    delta_ci_high: float | None = None
+    tasks_better: float | None = Field(None, description="share of partner-tasks that beat standalone, 0 to 1")
+    per_partner: dict[str, float] = {}
+    curve: tuple[float, ...] = Field((), description="validation metric after each round")
+    best_round: int | None = None
+
+
+class CostRecord(Record):
+    """Seconds are CPU seconds of one client (median) or of the operator, a round; bytes are on the wire, a round."""
+
+    setup_seconds: float
+    client_seconds: float
+    server_seconds: float
+    bytes_up_per_parameter: float
+    bytes_down_per_parameter: float
+    peak_rss_mb: float
+    training_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
+class ArmRecord(Record):
+    """One arm, as it really ran. ``scheme`` and the aggregate's error are ``None`` where nothing was aggregated."""
+
+    name: str
+    scheme: str | None
+    guard: str | None
+    dp: DpRecord | None
+    rounds: int
+    parameters: int = Field(description="coordinates in each aggregated vector")
+    seeds: tuple[int, ...]
+    warm_start: str | None
+    forbidden: bool = Field(False, description="pools private data: an upper bound, not an option")
+    performance: PerformanceRecord
+    cost: CostRecord
+    max_abs_aggregate_error: float | None
+    quantization_bound: float | None
+    clipped: int | None
+    withheld_bits: int | None = None
+    withheld_bits_per_partner: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+
+class AttackRecord(Record):
+    """One attack on one release of one arm. ``metric`` is null unless ``status`` is ``run``."""
+
+    name: str
+    view: View
+    arm: str
+    release: Release
+    status: Literal["run", "not_run", "refused"]
+    reason: str = ""
+    metric: str | None = None
+    value: float | None = None
+    k: int | None = None
+    n: int | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    chance: float | None = None
+    min_certifiable_fpr: float | None = None
+    bits: int | None = None
+    compounds: int | None = None
+    optimiser: str | None = None
+    asset: Literal["membership", "structure", "label", "substructure"] = "structure"
+    member_of: Literal["partner", "consortium"] | None = None
+    coordinates: Literal["clear", "scrambled"] | None = None
+    seconds: float = 0.0
+    detail: dict[str, float] = {}
+
+
+class ControlRecord(Record):
+    """A check without which the audit says nothing: ``held`` false makes every verdict that rests on it inconclusive."""
+
+    name: str
+    arm: str | None
+    held: bool
+    metric: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    expected: str
+    because: str
+    views: tuple[View, ...] = ()
+
+
+class VerdictRecord(Record):
+    """The verdict for one view, on the strongest attack that ran there."""
+
+    view: View
+    verdict: Literal["pass", "fail", "inconclusive", "not tested"]
+    because: str
+    arm: str | None = None
+
+
+class DataRecord(Record):
+    """The dataset that the run read."""
+
+    name: str
+    sha256: str
+    licence: str
+    citation: str
+    compounds: int
+    tasks: int
+    activities: int
+    rejects: int
+    folds: dict[str, int] = {}
+    bits: int = 0
+
+
+class PartnerRecord(Record):
+    """A partner as the consortium edition of the report may show it."""
+
+    name: str
+    compounds: int
+    tasks: int
+    activities: int
+
+
+class ToolkitRecord(Record):
+    """Which code ran."""
+
+    version: str
+    commit: str
+    python: str = ""
+    platform: str = ""
+    packages: dict[str, str] = {}
+
+
+class RunRecord(Record):
+    """``run.json``: what every arm of a run shares. Written first; the folder belongs to this content alone."""
+
+    schema_version: str = SCHEMA_VERSION
+    toolkit: ToolkitRecord
+    config: dict[str, Any]
+    config_sha256: str
+    data: DataRecord
+    partners: tuple[PartnerRecord, ...]
+
+
+class ReportRecord(Record):
+    """``report.json``: everything that the HTML report shows."""
+
+    schema_version: str = SCHEMA_VERSION
+    toolkit: ToolkitRecord
+    config: dict[str, Any]
+    config_sha256: str
+    data: DataRecord
+    partners: tuple[PartnerRecord, ...]
+    arms: tuple[ArmRecord, ...]
+    attacks: tuple[AttackRecord, ...]
+    controls: tuple[ControlRecord, ...]
+    verdicts: tuple[VerdictRecord, ...]
+    wall_seconds: dict[str, float] = {}
+    peak_rss_mb: float = 0.0
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write ``record`` as JSON under a temporary name, then rename: a full disk loses nothing that was there.
+
+    Raises:
+        InputError: the file can't be written.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as handle:
+            handle.write(json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"can't write {path}: {error.strerror}") from error
+
+
+def read_record(kind: type[RecordT], path: Path) -> RecordT:
+    """Return the record of class ``kind`` in ``path``.
+
+    Raises:
+        InputError: the file is missing, not JSON, or not such a record.
+    """
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path} is not a {kind.__name__}: {where}: {first['msg']}") from error

@@ -1,0 +1,108 @@
+"""The interface that every aggregation protocol implements: pure state machines, bytes in and bytes out.
+
+A protocol step returns the next state with what to send, or the result, or raises; there are no sockets, no clock and no
+global randomness here, so the same objects run in-process, over an engine, under an adversarial network and under the
+attacks (after the VDAF reference code, vdaf.py). Every engine is an untrusted relay.
+
+A :class:`Scheme` is one round of one protocol, bound to a :class:`RoundContext`. A :class:`Session` is what lasts for a
+run: keys, roster, and the scheme of each round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.types import ClientId, RingVector, Rng
+
+S = TypeVar("S", covariant=True)
+M = TypeVar("M", covariant=True)
+R = TypeVar("R", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Continue(Generic[S, M]):
+    """The party goes on: its next ``state``, and what it sends now (bytes, or bytes for each client)."""
+
+    state: S
+    outbound: M
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[R]):
+    """The party is done with the round."""
+
+    result: R
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundContext:
+    """What every key, signature and tag of a round is bound to.
+
+    ``run_id``, ``roster_hash`` and ``model_hash`` are 32 bytes each; ``round`` counts from 1 and only grows.
+    """
+
+    run_id: bytes
+    round: int
+    roster_hash: bytes
+    model_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSum:
+    """What a round opens: the sum of the survivors' vectors, in quantiser steps.
+
+    ``total`` has shape (d,): int64 for exact schemes, float64 for approximate ones (CKKS). ``error_bound`` is the most
+    that a coordinate can differ from the exact integer sum, in steps: 0.0 for exact schemes.
+    """
+
+    total: NDArray[np.int64] | NDArray[np.float64]
+    survivors: frozenset[ClientId]
+    error_bound: float = 0.0
+
+
+ClientStep: TypeAlias = "Continue[ClientState, bytes] | Finished[None]"
+ServerStep: TypeAlias = "Continue[ServerState, Mapping[ClientId, bytes]] | Finished[OpenedSum]"
+
+
+class ClientState(Protocol):
+    """A client that waits for the operator's next message."""
+
+    def next(self, inbound: bytes) -> ClientStep:
+        """Take the operator's message and give the next step.
+
+        Raises:
+            ProtocolAbort: the message breaks a rule that this client enforces by itself.
+            DecodeError: the message is not canonical.
+        """
+        ...
+
+
+class ServerState(Protocol):
+    """An operator that waits for the clients' messages of one phase; a client that is missing has dropped out."""
+
+    def next(self, inbound: Mapping[ClientId, bytes]) -> ServerStep:
+        """Take the messages of one phase and give the next step, or the opened sum.
+
+        Raises:
+            ProtocolAbort: too few clients are left, or a message breaks a rule.
+        """
+        ...
+
+
+class Scheme(Protocol):
+    """One round of a protocol. ``wire_id`` (``b"masking/1"``) goes into every message header and every tag."""
+
+    wire_id: ClassVar[bytes]
+
+    def client(self, me: ClientId, update: RingVector, *, rng: Rng) -> Continue[ClientState, bytes]:
+        """Return the first state of client ``me`` with its first message; ``update`` has shape (d,)."""
+        ...
+
+    def server(self, cohort: frozenset[ClientId]) -> ServerState:
+        """Return the operator's first state for ``cohort``."""
+        ...
