@@ -94,10 +94,19 @@ class ServerState(Protocol):
         ...
 
 
+DECRYPTOR_BASE = 1000
+"""Decryptors have party numbers of their own: decryptor i (from 1) is party ``DECRYPTOR_BASE + i``."""
+
+
 class Scheme(Protocol):
-    """One round of a protocol. ``wire_id`` (``b"masking/1"``) goes into every message header and every tag."""
+    """One round of a protocol. ``wire_id`` (``b"masking/1"``) goes into every message header and every tag.
+
+    ``phases`` names the messages that a client sends, in order (``("advertise_keys", "share_keys", ...)``): a dropout is
+    stated as the phase before whose message the client went silent.
+    """
 
     wire_id: ClassVar[bytes]
+    phases: ClassVar[tuple[str, ...]]
 
     def client(self, me: ClientId, update: RingVector, *, rng: Rng) -> Continue[ClientState, bytes]:
         """Return the first state of client ``me`` with its first message; ``update`` has shape (d,)."""
@@ -105,4 +114,28 @@ class Scheme(Protocol):
 
     def server(self, cohort: frozenset[ClientId]) -> ServerState:
         """Return the operator's first state for ``cohort``."""
+        ...
+
+    def decryptors(self, *, rng: Rng) -> Mapping[ClientId, ClientState]:
+        """Return the waiting decryptors by party number; empty for schemes without any."""
+        ...
+
+
+class Setup(Protocol):
+    """What lasts for a run: the roster and every party's keys, held in one process by simulations and tests.
+
+    A deployment builds each party's side apart; here they are together so that a whole run fits in one process.
+    """
+
+    name: ClassVar[str]
+    setup_seconds: float
+    warnings: tuple[str, ...]
+
+    @property
+    def roster_hash(self) -> bytes:
+        """SHA-256 of the signed roster, 32 bytes."""
+        ...
+
+    def round(self, context: RoundContext) -> Scheme:
+        """Return the scheme of one round."""
         ...
