@@ -135,6 +135,14 @@ class ControlRecord(Record):
     views: tuple[View, ...] = ()
 
 
+class AuditRecord(Record):
+    """``attacks/<arm>.json``: every attack on one arm with the controls that it rests on."""
+
+    schema_version: str = SCHEMA_VERSION
+    attacks: tuple[AttackRecord, ...]
+    controls: tuple[ControlRecord, ...]
+
+
 class VerdictRecord(Record):
     """The verdict for one view, on the strongest attack that ran there."""
 

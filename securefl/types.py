@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Callable
 from typing import NewType, NoReturn, Protocol, TypeAlias
 
 import numpy as np
@@ -22,6 +23,14 @@ RingVector: TypeAlias = NDArray[np.uint32] | NDArray[np.uint64]
 
 FloatVector: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 """Shape (d,), a flat model update."""
+
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called as ``progress(what, done, total)`` by long work; the command line draws a bar from it."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report nothing: the progress of a caller that wants none."""
 
 
 class Rng(Protocol):
