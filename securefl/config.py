@@ -40,6 +40,7 @@ class DataConfig(Section):
     partners: int = Field(5, ge=1, le=50)
     split: Literal["target", "series", "column"] = "series"
     small_partner_compounds: int = Field(150, ge=0)
+    targets: int = Field(0, ge=0, description="use only so many targets of the default data; 0 is all")
     audit_fraction: float = Field(0.1, gt=0, lt=0.5)
     seed: int = 0
 
@@ -61,6 +62,12 @@ class FederationConfig(Section):
     learning_rate: float = Field(1e-3, gt=0)
     patience: int = Field(6, ge=1)
     seeds: tuple[int, ...] = (0,)
+
+
+class BaselineConfig(Section):
+    """The single-task baseline."""
+
+    trees: int = Field(100, ge=1, le=100)
 
 
 class SecaggConfig(Section):
@@ -109,6 +116,7 @@ class RunConfig(Section):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     federation: FederationConfig = FederationConfig()
+    baselines: BaselineConfig = BaselineConfig()
     secagg: SecaggConfig = SecaggConfig()
     guard: GuardConfig = GuardConfig()
     dp: DpConfig = DpConfig()

@@ -143,6 +143,14 @@ class AuditRecord(Record):
     controls: tuple[ControlRecord, ...]
 
 
+class TimingRecord(Record):
+    """``timing.json``: wall seconds of each stage (preparation, baselines, arms, attacks) and the peak memory of all processes."""
+
+    schema_version: str = SCHEMA_VERSION
+    wall_seconds: dict[str, float]
+    peak_rss_mb: float
+
+
 class VerdictRecord(Record):
     """The verdict for one view, on the strongest attack that ran there."""
 
