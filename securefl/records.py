@@ -144,7 +144,7 @@ class AuditRecord(Record):
 
 
 class TimingRecord(Record):
-    """``timing.json``: wall seconds of each stage (preparation, baselines, arms, attacks) and the peak memory of all processes."""
+    """``timing.json``: wall seconds of each stage (prepare, baselines, arms, attacks) and the peak memory of all processes."""
 
     schema_version: str = SCHEMA_VERSION
     wall_seconds: dict[str, float]

@@ -1,0 +1,131 @@
+"""A whole run: the folder that belongs to one config and one dataset, and every arm in it.
+
+A run that was killed resumes from its last finished arm: an arm is finished when its ``record.json`` is there, which is
+written last. A folder that holds anything else is refused and left as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from securefl.chem.dataset import Dataset, Fold
+from securefl.config import ArmName, RunConfig
+from securefl.errors import InputError
+from securefl.evaluation.arms import run_arm
+from securefl.evaluation.toolkit import toolkit_record
+from securefl.records import ArmRecord, DataRecord, PartnerRecord, RunRecord, read_record, write_record
+from securefl.types import Progress, Rng, silent
+
+WARM_START: dict[ArmName, ArmName] = {"paillier": "masking", "ckks": "masking"}
+"""Arms that start from another arm's checkpoint and run only their last rounds."""
+RUN_FILE = "run.json"
+ARM_FILE = "record.json"
+
+
+def data_record(dataset: Dataset) -> DataRecord:
+    """Return what the report says of ``dataset``."""
+    folds = {fold.name.lower(): int((dataset.fold == fold).sum()) for fold in Fold}
+    return DataRecord(
+        name=dataset.name,
+        sha256=dataset.sha256,
+        licence=dataset.licence,
+        citation=dataset.citation,
+        compounds=len(dataset.inchikeys),
+        tasks=len(dataset.tasks),
+        activities=len(dataset.activities),
+        rejects=dataset.rejects,
+        folds=folds,
+        bits=dataset.bits,
+    )
+
+
+def partner_records(dataset: Dataset) -> tuple[PartnerRecord, ...]:
+    """Return the size of each partner: what the consortium edition shows of it."""
+    records = []
+    for partner, name in enumerate(dataset.partners):
+        cells = dataset.cells(partner)
+        records.append(
+            PartnerRecord(
+                name=name,
+                compounds=len(np.unique(cells.compound)),
+                tasks=len(dataset.tasks_of(partner)),
+                activities=len(cells),
+            )
+        )
+    return tuple(records)
+
+
+def open_run(out: Path, dataset: Dataset, config: RunConfig) -> RunRecord:
+    """Return the record of the run in ``out``, made there if the folder is new or empty.
+
+    Raises:
+        InputError: the folder holds something else, or a run of another config or other data.
+    """
+    path = out / RUN_FILE
+    if path.exists():
+        found = read_record(RunRecord, path)
+        for what, have, want in (
+            ("config", found.config_sha256, config.sha256),
+            ("data", found.data.sha256, dataset.sha256),
+        ):
+            if have != want:
+                raise InputError(f"{out} holds a run of another {what} ({have[:12]}, not {want[:12]}): choose a new folder")
+        return found
+    if out.exists() and (not out.is_dir() or any(p.name != "data" for p in out.iterdir())):
+        raise InputError(f"{out} holds something that is not a run: choose a new folder")
+    record = RunRecord(
+        toolkit=toolkit_record(),
+        config=config.model_dump(mode="json"),
+        config_sha256=config.sha256,
+        data=data_record(dataset),
+        partners=partner_records(dataset),
+    )
+    write_record(record, path)
+    return record
+
+
+def ordered(arms: Sequence[ArmName]) -> tuple[ArmName, ...]:
+    """Return ``arms`` so that each comes after the arms that it needs: standalone first, masking before its heirs.
+
+    Raises:
+        InputError: an arm needs another one that is not in the list.
+    """
+    for arm in arms:
+        needed = WARM_START.get(arm)
+        if needed is not None and needed not in arms:
+            raise InputError(f"arm {arm!r} starts from the checkpoint of {needed!r}: add it to the arms")
+    return tuple(sorted(arms, key=lambda arm: (arm != "standalone", arm in WARM_START)))
+
+
+def run(
+    dataset: Dataset, config: RunConfig, out: Path, *, rng: Rng, progress: Progress = silent
+) -> tuple[ArmRecord, ...]:
+    """Train every arm of ``config`` on ``dataset`` into the folder ``out`` and return their records.
+
+    Finished arms are read, not trained again.
+
+    Raises:
+        InputError: the folder or the arms can't be used (see :func:`open_run`, :func:`ordered`).
+        ProtocolAbort: a protocol stopped; nothing of that arm is kept as finished.
+    """
+    arms = ordered(config.arms)
+    open_run(out, dataset, config)
+    records = []
+    for arm in arms:
+        folder = arm_folder(out, arm)
+        if (folder / ARM_FILE).exists():
+            records.append(read_record(ArmRecord, folder / ARM_FILE))
+        else:
+            records.append(run_arm(dataset, arm, config=config, arms=out / "arms", rng=rng, progress=progress))
+    return tuple(records)
+
+
+def arm_folder(out: Path, arm: str) -> Path:
+    """Return the folder of an arm inside a run."""
+    if not re.fullmatch(r"[a-z][a-z0-9+-]*", arm):
+        raise InputError(f"arm {arm!r} is not a name of letters, digits, + and -")
+    return out / "arms" / arm
