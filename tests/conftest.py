@@ -1,0 +1,38 @@
+"""Fixtures that every test may use; what can be imported without a fixture is in ``stand_ins``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from stand_ins import SHARED_DATA, CountingRng, make_dataset
+
+from securefl.chem.dataset import Dataset
+from securefl.types import Rng
+
+
+@pytest.fixture
+def rng() -> Rng:
+    """Return a repeatable source of bytes, fresh for every test."""
+    return CountingRng()
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset() -> Dataset:
+    """Return 480 synthetic compounds of 256 bits with 12 tasks at 3 partners (one small) and a signal to learn."""
+    return make_dataset()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of the public data beside the checkout, or skip the test where there is none."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the public data are not beside this checkout (../shared/data)")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _single_thread() -> None:
+    """Keep torch on one thread: small models are faster so, and results repeat bit for bit."""
+    torch.set_num_threads(1)
