@@ -160,6 +160,16 @@ class VerdictRecord(Record):
     arm: str | None = None
 
 
+class AppetiteRecord(Record):
+    """The stated risk appetite that the verdicts were measured against: ``limits[view][attack]["max_METRIC"]``."""
+
+    title: str
+    statement: str
+    sha256: str
+    rule: str
+    limits: dict[str, dict[str, dict[str, float]]]
+
+
 class DataRecord(Record):
     """The dataset that the run read."""
 
@@ -218,6 +228,8 @@ class ReportRecord(Record):
     attacks: tuple[AttackRecord, ...]
     controls: tuple[ControlRecord, ...]
     verdicts: tuple[VerdictRecord, ...]
+    arm_verdicts: tuple[VerdictRecord, ...] = Field((), description="the same rule for each arm in each view")
+    appetite: AppetiteRecord | None = None
     wall_seconds: dict[str, float] = {}
     peak_rss_mb: float = 0.0
 
