@@ -1,0 +1,37 @@
+"""What a verb prints: rows for a person, or JSON for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def emit_json(content: Any) -> None:
+    """Print ``content`` as one JSON document."""
+    typer.echo(json.dumps(content, indent=1, sort_keys=True))
+
+
+def emit_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows with equal keys as a table; figures are right-aligned."""
+    table = Table(title=title, title_justify="left")
+    for key in rows[0] if rows else ():
+        table.add_column(key.replace("_", " "), justify="right" if isinstance(rows[0][key], (int, float)) else "left")
+    for row in rows:
+        table.add_row(*(shown(value) for value in row.values()))
+    Console().print(table)
+
+
+def shown(value: object) -> str:
+    """Return a cell's text: floats with four significant digits, None as a dash.
+
+    >>> shown(0.123456), shown(None), shown(12)
+    ('0.1235', '-', '12')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

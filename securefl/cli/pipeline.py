@@ -1,0 +1,100 @@
+"""The main job in its parts: prepare, run, attack, report, each timed into ``timing.json``.
+
+``demo`` is all of them; ``run``, ``attack`` and ``report build`` are one each. Every part can be killed and called again.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attacks.audit import audit
+
+from securefl.chem.dataset import Dataset
+from securefl.config import ArmName, RunConfig, parse_config
+from securefl.errors import InputError
+from securefl.evaluation.run import ARM_FILE, RUN_FILE, arm_folder, open_run, ordered, run
+from securefl.records import AuditRecord, ReportRecord, RunRecord, TimingRecord, read_record, write_record
+from securefl.report import build
+from securefl.types import Progress, Rng
+
+TIMING_FILE = "timing.json"
+BASELINES: tuple[ArmName, ...] = ("standalone", "single-task", "pooled")
+
+
+def peak_rss_mb() -> float:
+    """Return the largest resident memory of this process or of one of its children so far, in MB."""
+    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kilobytes / 1024
+
+
+@contextmanager
+def timed(out: Path, stage: str) -> Iterator[None]:
+    """Add the wall time of the block to ``stage`` in the run's timing record, also when it ends early."""
+    begin = time.monotonic()
+    try:
+        yield
+    finally:
+        path = out / TIMING_FILE
+        before = read_record(TimingRecord, path) if path.exists() else TimingRecord(wall_seconds={}, peak_rss_mb=0.0)
+        seconds = dict(before.wall_seconds)
+        seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - begin
+        write_record(TimingRecord(wall_seconds=seconds, peak_rss_mb=max(before.peak_rss_mb, peak_rss_mb())), path)
+
+
+def train(dataset: Dataset, config: RunConfig, out: Path, *, rng: Rng, progress: Progress) -> None:
+    """Train every arm into ``out``: the baselines and the federated arms are timed apart."""
+    open_run(out, dataset, config)
+    order = ordered(config.arms)
+    for stage, arms in (
+        ("baselines", [arm for arm in order if arm in BASELINES]),
+        ("arms", [arm for arm in order if arm not in BASELINES]),
+    ):
+        with timed(out, stage):
+            run(dataset, config, out, only=arms, rng=rng, progress=progress)
+
+
+def attack_arms(
+    dataset: Dataset, out: Path, *, rng: Rng, progress: Progress, only: str | None = None, view: str | None = None
+) -> dict[ArmName, AuditRecord]:
+    """Attack every finished arm of the run in ``out``; an arm whose audit is already there is not attacked again.
+
+    ``only`` and ``view`` narrow the attacks; a narrowed audit is returned and not kept.
+    """
+    config = run_config(out, dataset)
+    audits = {}
+    with timed(out, "attacks"):
+        for arm in ordered(config.arms):
+            if not (arm_folder(out, arm) / ARM_FILE).exists():
+                raise InputError(f"{out}: arm {arm!r} is not finished: run it first")
+            kept = out / "attacks" / f"{arm}.json"
+            narrowed = only is not None or view is not None
+            if kept.exists() and not narrowed:
+                audits[arm] = read_record(AuditRecord, kept)
+                continue
+            audits[arm] = audit(
+                out, dataset, config=config, arm=arm, rng=rng, progress=progress, only=only, view=view
+            )
+    return audits
+
+
+def run_config(out: Path, dataset: Dataset) -> RunConfig:
+    """Return the config of the run in ``out``.
+
+    Raises:
+        InputError: there is no run, or it was made from other data.
+    """
+    record = read_record(RunRecord, out / RUN_FILE)
+    if record.data.sha256 != dataset.sha256:
+        raise InputError(f"{out} was run on other data ({record.data.sha256[:12]}, not {dataset.sha256[:12]})")
+    return parse_config(record.config, source=str(out / RUN_FILE))
+
+
+def write_report(out: Path, *, appetite: Path | None = None) -> ReportRecord:
+    """Build the report twice, so that it states the time of its own making: the first pass is what gets timed."""
+    with timed(out, "report"):
+        build(out, appetite=appetite)
+    return build(out, appetite=appetite)

@@ -1,0 +1,66 @@
+"""The configs of the demo: default (minutes), quick (every part, smaller), all (everything in full)."""
+
+from __future__ import annotations
+
+from typing import cast, get_args
+
+from securefl.config import (
+    DEFAULT_ARMS,
+    ArmName,
+    AttackConfig,
+    BaselineConfig,
+    DataConfig,
+    DpConfig,
+    FederationConfig,
+    ModelConfig,
+    RunConfig,
+    SecaggConfig,
+)
+from securefl.errors import InputError
+
+FULL_SEEDS = 3
+
+
+def demo_config(*, arms: str = "default", seed: int = 0, quick: bool = False) -> RunConfig:
+    """Return the demo's config.
+
+    Raises:
+        InputError: ``arms`` names an arm that does not exist; the message lists those that do.
+    """
+    if arms == "all":
+        return full_config(seed)
+    config = quick_config(seed) if quick else RunConfig(federation=FederationConfig(seeds=(seed,)))
+    names = DEFAULT_ARMS if arms == "default" else arm_names(arms)
+    return config.model_copy(update={"arms": names})
+
+
+def arm_names(text: str) -> tuple[ArmName, ...]:
+    """Return the arms that a comma-separated list names."""
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in get_args(ArmName):
+            raise InputError(f"arm {name!r} is unknown, must be one of {', '.join(get_args(ArmName))}")
+    return cast(tuple[ArmName, ...], names)
+
+
+def quick_config(seed: int = 0) -> RunConfig:
+    """Return a config that runs every arm and every attack in under two minutes: 6 targets, 1,024 bits, 3 rounds."""
+    return RunConfig(
+        data=DataConfig(targets=6, bits=1024),
+        model=ModelConfig(hidden=(128, 48)),
+        federation=FederationConfig(rounds=4, seeds=(seed,)),
+        baselines=BaselineConfig(trees=20),
+        secagg=SecaggConfig(he_rounds=1),
+        dp=DpConfig(rounds=2),
+        attacks=AttackConfig(seconds_per_recovery=3.0),
+    )
+
+
+def full_config(seed: int = 0) -> RunConfig:
+    """Return the config of ``--arms all``: three seeds, and homomorphic arms that run every round on every parameter."""
+    federation = FederationConfig(seeds=tuple(range(seed, seed + FULL_SEEDS)))
+    return RunConfig(
+        federation=federation,
+        secagg=SecaggConfig(he_rounds=federation.rounds, paillier_max_parameters=1 << 31),
+        attacks=AttackConfig(shadows=8, dp_shadows=4, seconds_per_recovery=60.0),
+    )
