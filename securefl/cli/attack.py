@@ -1,0 +1,70 @@
+"""``securefl attack``: every attack on every arm of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from securefl.chem.folder import load
+from securefl.cli.output import emit_json, emit_table
+from securefl.cli.pipeline import attack_arms
+from securefl.cli.progress import progress_bar
+from securefl.errors import InputError
+from securefl.records import AuditRecord, View
+from securefl.types import SystemRng
+
+INCONCLUSIVE = 6
+
+
+def attack(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    data: Annotated[Path | None, typer.Option("--data", help="The dataset folder; RUN/data if left out.")] = None,
+    only: Annotated[str | None, typer.Option("--only", help="Only the attack of this name.")] = None,
+    view: Annotated[str | None, typer.Option("--view", help="Only attacks from this view (V0 to V5).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every score as JSON.")] = False,
+) -> None:
+    """Attack every arm of a run; ends with 6 if a control failed, so that the audit says nothing.
+
+    Examples:
+
+      securefl attack runs/ours --data data/ours
+
+      securefl attack runs/demo --view V1 --json
+    """
+    if view is not None and view not in get_args(View):
+        raise InputError(f"view {view!r} is unknown, must be one of {', '.join(get_args(View))}")
+    dataset = load(data or run / "data")
+    with progress_bar() as progress:
+        audits = attack_arms(dataset, run, rng=SystemRng(), progress=progress, only=only, view=view)
+    if as_json:
+        emit_json({arm: audit.model_dump(mode="json") for arm, audit in audits.items()})
+    else:
+        emit_table("Attacks that ran", scores(audits))
+    failed = [control for audit in audits.values() for control in audit.controls if not control.held]
+    if failed:
+        typer.echo(f"securefl: inconclusive: control {failed[0].name!r}: {failed[0].because}", err=True)
+        raise typer.Exit(INCONCLUSIVE)
+
+
+def scores(audits: dict[str, AuditRecord]) -> list[dict[str, object]]:
+    """Return a row for each attack that ran."""
+    return [
+        {
+            "arm": attack.arm,
+            "view": attack.view,
+            "release": attack.release,
+            "attack": attack.name,
+            "metric": attack.metric,
+            "value": attack.value,
+            "k": attack.k,
+            "n": attack.n,
+            "low": attack.ci_low,
+            "high": attack.ci_high,
+            "chance": attack.chance,
+        }
+        for audit in audits.values()
+        for attack in audit.attacks
+        if attack.status == "run"
+    ]
