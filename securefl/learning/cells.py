@@ -1,0 +1,159 @@
+"""One partner's labelled compounds, ready for training: its records, its cells, and how its targets are scaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from securefl.chem.dataset import Activities, Dataset, Fold, Task, TaskKind
+from securefl.errors import InputError
+from securefl.learning.loss import CellBatch
+from securefl.learning.sparse import SparseBatch, batch_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How a partner's own tasks map between original units and what its heads are trained on.
+
+    ``tasks`` int32 (k,) are the dataset's task numbers; ``mean`` and ``std`` float32 (k,) come from the owner's training
+    cells alone (0 and 1 for classification); ``binary`` bool (k,).
+    """
+
+    tasks: NDArray[np.int32]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    binary: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+
+def scaling_of(dataset: Dataset, partner: int) -> Scaling:
+    """Return the scaling of a partner's tasks, from its TRAIN cells.
+
+    Raises:
+        InputError: the partner has no training cells, a classification task has one class or none in training, or a
+            regression task has no training cell.
+    """
+    tasks = dataset.tasks_of(partner)
+    cells = dataset.cells(partner, Fold.TRAIN)
+    if not len(cells):
+        raise InputError(f"partner {dataset.partners[partner]!r} has 0 training cells, must have >= 1")
+    binary = np.array([dataset.tasks[t].kind is TaskKind.CLASSIFICATION for t in tasks], dtype=bool)
+    mean = np.zeros(len(tasks), dtype=np.float32)
+    std = np.ones(len(tasks), dtype=np.float32)
+    for k, task in enumerate(tasks):
+        values = cells.value[cells.task == task].astype(np.float64)
+        _check(dataset.tasks[task], values)
+        if not binary[k]:
+            mean[k] = values.mean()
+            # A task of one value has nothing to scale by; its head learns the mean and no more.
+            std[k] = values.std() if values.std() > 1e-6 else 1.0
+    return Scaling(tasks=tasks, mean=mean, std=std, binary=binary)
+
+
+def _check(task: Task, values: NDArray[np.float64]) -> None:
+    if not len(values):
+        raise InputError(f"task {task.name!r} has 0 training cells, must have >= 1")
+    if task.kind is TaskKind.CLASSIFICATION:
+        classes = np.unique(values)
+        if not np.isin(classes, (0.0, 1.0)).all():
+            raise InputError(f"task {task.name!r} has value {classes[~np.isin(classes, (0.0, 1.0))][0]:g}, must be 0 or 1")
+        if len(classes) < 2:
+            raise InputError(f"task {task.name!r} has one class only ({classes[0]:g}) in training, must have both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """A partner's records: each compound that has a cell, with its cells beside each other.
+
+    Attributes:
+        fingerprints: CSR uint8, shape (n, bits): row ``i`` is record ``i``.
+        compound: int32 (n,), the dataset's row of each record.
+        start: int64 (n + 1,): the cells of record ``i`` are ``start[i]`` to ``start[i + 1]``.
+        task: int64 (m,), 0 to ``tasks`` - 1. target: float32 (m,), scaled. relation: int8 (m,).
+        binary: bool (tasks,).
+    """
+
+    fingerprints: sp.csr_matrix
+    compound: NDArray[np.int32]
+    start: NDArray[np.int64]
+    task: NDArray[np.int64]
+    target: NDArray[np.float32]
+    relation: NDArray[np.int8]
+    binary: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.compound)
+
+    @property
+    def cells(self) -> int:
+        """Number of labelled cells."""
+        return len(self.target)
+
+    @cached_property
+    def support(self) -> NDArray[np.int64]:
+        """How many records have each bit, shape (bits,)."""
+        return np.bincount(self.fingerprints.indices, minlength=self.fingerprints.shape[1])
+
+    def batch(self, rows: NDArray[np.int64]) -> tuple[SparseBatch, CellBatch]:
+        """Return the fingerprints and the cells of ``rows``, int64 (B,), in that order."""
+        counts = self.start[rows + 1] - self.start[rows]
+        row = np.repeat(np.arange(len(rows)), counts)
+        before = np.repeat(np.cumsum(counts) - counts, counts)
+        cell = np.repeat(self.start[rows], counts) + np.arange(len(row)) - before
+        task = self.task[cell]
+        cells = CellBatch(
+            torch.from_numpy(row),
+            torch.from_numpy(task),
+            torch.from_numpy(self.target[cell]),
+            torch.from_numpy(self.relation[cell].astype(np.float32)),
+            torch.from_numpy(self.binary[task]),
+        )
+        return batch_of(self.fingerprints, rows), cells
+
+
+def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records:
+    """Return ``cells`` of one partner grouped by compound, scaled by its ``scaling``.
+
+    Raises:
+        InputError: a cell belongs to a task that ``scaling`` doesn't list.
+    """
+    local = np.full(len(dataset.tasks), -1, dtype=np.int64)
+    local[scaling.tasks] = np.arange(len(scaling))
+    # Sorted by compound, then task: the order of the cells in the table must not reach the result.
+    order = np.lexsort((local[cells.task], cells.compound))
+    task = local[cells.task[order]]
+    if len(task) and task.min() < 0:
+        raise InputError(f"{int((task < 0).sum())} cells belong to tasks of another partner, must be 0")
+    compound, first = np.unique(cells.compound[order], return_index=True)
+    return Records(
+        fingerprints=dataset.fingerprints[compound],
+        compound=compound.astype(np.int32),
+        start=np.append(first, len(order)).astype(np.int64),
+        task=task,
+        target=((cells.value[order] - scaling.mean[task]) / scaling.std[task]).astype(np.float32),
+        relation=cells.relation[order].astype(np.int8),
+        binary=scaling.binary,
+    )
+
+
+def joined(parts: list[Records]) -> Records:
+    """Return all partners' records behind each other, tasks numbered on: the pooled data that no partner may see."""
+    cells = np.cumsum([0] + [part.cells for part in parts])
+    tasks = np.cumsum([0] + [len(part.binary) for part in parts])
+    starts = [part.start[:-1] + before for part, before in zip(parts, cells, strict=False)]
+    return Records(
+        fingerprints=sp.vstack([part.fingerprints for part in parts], format="csr"),
+        compound=np.concatenate([part.compound for part in parts]),
+        start=np.concatenate([*starts, cells[-1:]]).astype(np.int64),
+        task=np.concatenate([part.task + before for part, before in zip(parts, tasks, strict=False)]),
+        target=np.concatenate([part.target for part in parts]),
+        relation=np.concatenate([part.relation for part in parts]),
+        binary=np.concatenate([part.binary for part in parts]),
+    )

@@ -1,0 +1,101 @@
+"""The shared trunk: a sparse first layer and dense hidden layers, ReLU after each.
+
+All partners train the same trunk; only its tensors are aggregated. Nothing here protects it: what the first layer's
+update says about a partner's compounds is the subject of the guards and of the attacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from securefl.errors import ParameterError
+from securefl.learning.layout import TensorLayout, trunk_layout
+from securefl.learning.sparse import SparseBatch, bag_sum
+
+
+def dropped(hidden: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    """Return ``hidden`` after dropout with an explicit generator; without one (evaluation) as it is."""
+    if generator is None or rate == 0.0:
+        return hidden
+    keep = torch.empty_like(hidden).bernoulli_(1.0 - rate, generator=generator)
+    return hidden * keep.div_(1.0 - rate)
+
+
+class FirstLayer(nn.Module):
+    """Linear layer on binary fingerprints: ``weight`` (bits, outputs) has a row for each bit, ``bias`` (outputs,)."""
+
+    def __init__(self, bits: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(bits, outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, batch: SparseBatch) -> Tensor:
+        """Return the pre-activations, shape (B, outputs)."""
+        return bag_sum(self.weight, batch) + self.bias
+
+
+class Trunk(nn.Module):
+    """``first``, then ``layers``: ReLU and dropout after each. Weights start from ``generator`` alone.
+
+    Args:
+        bits: number of fingerprint bits.
+        hidden: sizes of the hidden layers, at least one.
+        dropout: share of hidden units that are dropped while training.
+        generator: where the first weights come from; ``None`` leaves zeros, for weights that are loaded.
+    """
+
+    def __init__(
+        self, bits: int, hidden: tuple[int, ...], *, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        if not hidden or min(hidden) < 1 or bits < 1:
+            raise ParameterError(f"bits={bits} and hidden={hidden} must be >= 1, with at least one hidden layer")
+        self.layout: TensorLayout = trunk_layout(bits, hidden)
+        self.dropout = dropout
+        self.first = FirstLayer(bits, hidden[0])
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(hidden))
+        for name, parameter in self.named_parameters():
+            nn.init.zeros_(parameter)
+            if generator is not None and name.endswith("weight"):
+                # About 64 of the bits are on, whatever their number: the fan-in that He's rule means.
+                fan_in = 64 if name == "first.weight" else parameter.shape[1]
+                nn.init.normal_(parameter, std=(2.0 / fan_in) ** 0.5, generator=generator)
+
+    @property
+    def width(self) -> int:
+        """Size of the last hidden layer: what a head reads."""
+        return self.layout.tensors[-1][1][0]
+
+    def forward(self, batch: SparseBatch, generator: torch.Generator | None = None) -> Tensor:
+        """Return the last hidden layer, shape (B, width); ``generator`` drives dropout, ``None`` turns it off."""
+        return self.hidden(self.first(batch), generator)
+
+    def hidden(self, first: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the last hidden layer from the first layer's pre-activations, shape (B, width)."""
+        state = dropped(torch.relu(first), self.dropout, generator)
+        for layer in self.layers:
+            state = dropped(torch.relu(layer(state)), self.dropout, generator)
+        return state
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Return copies of all tensors by name."""
+        return {name: value.detach().cpu().numpy().copy() for name, value in self.named_parameters()}
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Overwrite the named tensors; the others stay.
+
+        Raises:
+            ParameterError: a tensor is not the trunk's, or has another shape.
+        """
+        own = dict(self.named_parameters())
+        for name, value in tensors.items():
+            if name not in own or own[name].shape != value.shape:
+                raise ParameterError(f"tensor {name!r} of shape {value.shape} is not one of the trunk's")
+            own[name].copy_(torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)))
