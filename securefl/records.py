@@ -54,6 +54,7 @@ class PerformanceRecord(Record):
     delta_ci_high: float | None = None
     tasks_better: float | None = Field(None, description="share of partner-tasks that beat standalone, 0 to 1")
     per_partner: dict[str, float] = {}
+    others: dict[str, float] = Field({}, description="mean over partner-tasks of the other metrics, by name")
     curve: tuple[float, ...] = Field((), description="validation metric after each round")
     best_round: int | None = None
 
