@@ -128,8 +128,21 @@ class Setup(Protocol):
     """
 
     name: ClassVar[str]
-    setup_seconds: float
-    warnings: tuple[str, ...]
+
+    @property
+    def setup_seconds(self) -> float:
+        """CPU seconds that the set-up took, once a run."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before the run, one line each."""
+        ...
+
+    @property
+    def run_id(self) -> bytes:
+        """The run that every message is bound to, 32 bytes."""
+        ...
 
     @property
     def roster_hash(self) -> bytes:
