@@ -1,0 +1,111 @@
+"""The statistics of the attacks against known answers, and the direction in which a score points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from attacks.score import Score, auc, clopper_pearson, membership_scores, min_certifiable_fpr, proportion, tpr_at_fpr
+from sklearn.metrics import roc_auc_score
+
+from securefl.errors import ParameterError
+
+
+def drawn(shift: float, m: int = 400, n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of members, shifted, and of non-members."""
+    draw = np.random.default_rng(seed)
+    return draw.normal(shift, 1, m), draw.normal(0, 1, n)
+
+
+def test_positive_scores_mean_member() -> None:
+    """A member that scores higher raises every figure; with the signs turned, the figures fall below chance."""
+    members, others = drawn(1.5)
+    assert auc(members, others).low > 0.8
+    assert auc(-members, -others).high < 0.2
+    assert tpr_at_fpr(members, others, fpr=0.01).value > tpr_at_fpr(-members, -others, fpr=0.01).value
+
+
+def test_auc_equals_an_independent_implementation_with_ties() -> None:
+    """Rounded scores have ties, which count half."""
+    members, others = (np.round(x, 1) for x in drawn(0.5))
+    truth = np.concatenate([np.ones(len(members)), np.zeros(len(others))])
+    assert auc(members, others).value == pytest.approx(roc_auc_score(truth, np.concatenate([members, others])), abs=1e-12)
+
+
+def test_delong_error_on_the_published_example_formula() -> None:
+    """Hanley and McNeil's closed form for exponential scores is close to DeLong's estimate on a large sample."""
+    draw = np.random.default_rng(5)
+    members, others = draw.exponential(2.0, 4000), draw.exponential(1.0, 3000)
+    a = 2 / 3
+    q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
+    error = np.sqrt((a * (1 - a) + 3999 * (q1 - a * a) + 2999 * (q2 - a * a)) / (4000 * 3000))
+    found = auc(members, others)
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(error, rel=0.05)
+
+
+@pytest.mark.statistical
+def test_auc_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """400 draws at mu = 1: the 95 % interval misses 0.760 in 2 to 9 % of them; a half as wide one misses far more often."""
+    truth, missed, missed_half = 0.7602, 0, 0
+    for seed in range(400):
+        score = auc(*drawn(1.0, 120, 80, seed=seed))
+        missed += not score.low <= truth <= score.high
+        narrow = auc(*drawn(1.0, 120, 80, seed=seed), confidence=0.6)
+        missed_half += not narrow.low <= truth <= narrow.high
+    assert 8 <= missed <= 36
+    assert missed_half > 80
+
+
+@pytest.mark.statistical
+def test_clustered_interval_is_wider_when_rows_repeat() -> None:
+    """Every compound stands in four rows: only the clustered interval knows that there are four times fewer of them."""
+    members, others = drawn(0.3)
+    plain = auc(members, others)
+    repeated = tuple(np.repeat(x, 4) for x in (members, others))
+    clusters = (np.repeat(np.arange(400), 4), np.repeat(np.arange(300), 4))
+    naive, clustered = auc(*repeated), auc(*repeated, clusters=clusters)
+    assert clustered.high - clustered.low == pytest.approx(plain.high - plain.low, rel=0.02)
+    assert naive.high - naive.low < 0.6 * (clustered.high - clustered.low)
+
+
+def test_perfect_separation_keeps_an_interval() -> None:
+    """Ten against ten can't certify an AUC of one."""
+    score = auc(np.arange(10.0) + 10, np.arange(10.0))
+    assert score.value == 1.0
+    assert 0.7 < score.low < 0.8
+    assert auc(np.arange(10.0), np.arange(10.0) + 10).high == pytest.approx(1 - score.low)
+
+
+def test_true_positives_at_zero_count_only_above_every_non_member() -> None:
+    """A tie with the best non-member is not caught; the rate is a fraction and its name says so."""
+    members, others = np.array([5.0, 3.0, 3.0, 1.0]), np.array([3.0, 2.0, 0.0])
+    score = tpr_at_fpr(members, others, fpr=0.0)
+    assert (score.k, score.n, score.metric) == (1, 4, "tpr_at_fpr_0")
+    assert tpr_at_fpr(members, others, fpr=0.34).k == 3
+    assert tpr_at_fpr(members, others, fpr=0.01).k == 1
+    assert [s.metric for s in membership_scores(members, others)] == ["auc", "tpr_at_fpr_0", "tpr_at_fpr_1pct"]
+
+
+def test_certifiable_rate_of_the_published_audit() -> None:
+    """430 non-members certify a false positive rate of 0.7 %, not 0; 11 of 859 is 0.64 to 2.28 %."""
+    assert min_certifiable_fpr(430) == pytest.approx(0.00694, abs=1e-5)
+    assert min_certifiable_fpr(0) == 1.0
+    assert clopper_pearson(11, 859) == pytest.approx((0.0064, 0.0228), abs=1e-4)
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+
+
+def test_bad_counts_and_scores_are_refused() -> None:
+    """Each refusal names what is wrong."""
+    ones = np.ones(3)
+    with pytest.raises(ParameterError, match="k=4 must be in 0..n=3"):
+        clopper_pearson(4, 3)
+    with pytest.raises(ParameterError, match="n=0"):
+        proportion("recall", 0, 0, chance=0.0)
+    with pytest.raises(ParameterError, match="non-members=0"):
+        auc(ones, np.zeros(0))
+    with pytest.raises(ParameterError, match="NaN"):
+        auc(ones, np.array([np.nan]))
+    with pytest.raises(ParameterError, match="fpr=1"):
+        tpr_at_fpr(ones, ones, fpr=1.0)
+    assert proportion("recall", 3, 4, chance=0.1) == Score(
+        metric="recall", value=0.75, low=pytest.approx(0.194, abs=1e-3), high=pytest.approx(0.994, abs=1e-3), chance=0.1, k=3, n=4
+    )
