@@ -41,7 +41,10 @@ class DataConfig(Section):
     split: Literal["target", "series", "column"] = "series"
     small_partner_compounds: int = Field(150, ge=0)
     targets: int = Field(0, ge=0, description="use only so many targets of the default data; 0 is all")
+    sizes: Literal["unequal", "equal"] = "unequal"
     audit_fraction: float = Field(0.1, gt=0, lt=0.5)
+    min_train: int = Field(25, ge=1, description="exact training values that a partner's task needs")
+    min_test: int = Field(8, ge=0, description="exact test values that a partner's task needs")
     seed: int = 0
 
 

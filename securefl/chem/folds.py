@@ -1,0 +1,57 @@
+"""Folds: what each compound is used for, decided by keyed hashes of the compound alone.
+
+``AUDIT`` is drawn by the connectivity part of the InChIKey, across all scaffolds, and takes precedence: its compounds are
+like the training compounds in every way except that no model saw them, which is what non-members must be. (Whole
+scaffolds as non-members measure distribution shift instead: a classifier without any model separates them from the
+members at AUC 0.67.) The connectivity part, not the whole key, so that a stereoisomer with the same fingerprint never
+sits on the other side. All other compounds follow their scaffold cluster, so that test compounds are new chemistry.
+
+Every partner computes the same folds from the shared key without comparing structures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.chem.dataset import Fold
+from securefl.chem.keyed import Usage, derive, uniform
+from securefl.chem.standardise import SKELETON_SIZE
+from securefl.errors import ParameterError
+from securefl.types import Secret
+
+TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.15
+"""Shares of the scaffold clusters; the test fold gets the rest."""
+
+
+def scaffold_folds(scaffolds: Sequence[str], *, key: Secret) -> NDArray[np.int8]:
+    """Return TRAIN, VALIDATION or TEST for each scaffold cluster, shape (n,), before the audit fold is taken out."""
+    derived = derive(key, Usage.FOLD)
+    fold_of = {name: _fold(uniform(derived, name)) for name in set(scaffolds)}
+    return np.array([fold_of[name] for name in scaffolds], dtype=np.int8)
+
+
+def audit_mask(inchikeys: Sequence[str], fraction: float, *, key: Secret) -> NDArray[np.bool_]:
+    """Return which compounds belong to the audit fold, bool, shape (n,).
+
+    Raises:
+        ParameterError: ``fraction`` is not in 0..0.5.
+    """
+    if not 0 <= fraction < 0.5:
+        raise ParameterError(f"audit_fraction={fraction} must be in [0, 0.5)")
+    derived = derive(key, Usage.AUDIT)
+    return np.array([uniform(derived, one[:SKELETON_SIZE]) < fraction for one in inchikeys], dtype=bool)
+
+
+def clusters(scaffolds: Sequence[str]) -> NDArray[np.int32]:
+    """Return the number of each compound's scaffold cluster, counted in the scaffolds' alphabetical order, shape (n,)."""
+    number = {name: i for i, name in enumerate(sorted(set(scaffolds)))}
+    return np.array([number[name] for name in scaffolds], dtype=np.int32)
+
+
+def _fold(u: float) -> Fold:
+    if u < TRAIN_SHARE:
+        return Fold.TRAIN
+    return Fold.VALIDATION if u < TRAIN_SHARE + VALIDATION_SHARE else Fold.TEST

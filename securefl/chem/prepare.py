@@ -1,0 +1,220 @@
+"""From a table to a dataset folder: structures, replicates, folds, partners, tasks, fingerprints.
+
+Names never decide anything: compounds are in the order of their InChIKeys, tasks and partners in the order of a hash of
+their content. Renaming an assay or a partner leaves every array as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.chem.cache import describe_cached
+from securefl.chem.compounds import Description, Recipe
+from securefl.chem.dataset import Activities, Dataset, Fold
+from securefl.chem.fingerprint import fold_bits
+from securefl.chem.folder import check_free, prepared, save
+from securefl.chem.folds import audit_mask, clusters, scaffold_folds
+from securefl.chem.keyed import bit_order, key_check
+from securefl.chem.partners import Groups, Plan, by_series, by_target, task_digests
+from securefl.chem.rejects import Reject, Stage, summarise
+from securefl.chem.replicates import Cells, merge_replicates
+from securefl.chem.standardise import Rules
+from securefl.chem.table import Table
+from securefl.chem.tasks import Owned, Quorum, own_tasks
+from securefl.config import DataConfig
+from securefl.errors import InputError
+from securefl.types import Progress, Secret, silent
+
+
+@dataclass(frozen=True, slots=True)
+class Compounds:
+    """The table's compounds in the order of their InChIKeys, and the compound of each distinct SMILES (-1: refused)."""
+
+    found: list[Description]
+    of_smiles: NDArray[np.int64]
+
+    @property
+    def inchikeys(self) -> list[str]:
+        """InChIKeys, ascending."""
+        return [one.inchikey for one in self.found]
+
+    @property
+    def scaffolds(self) -> list[str]:
+        """Scaffold names, in the compounds' order."""
+        return [one.scaffold for one in self.found]
+
+
+def prepare(
+    table: Table,
+    config: DataConfig,
+    out: Path,
+    *,
+    key: Secret,
+    rules: Rules | None = None,
+    cache: Path | None = None,
+    progress: Progress = silent,
+) -> Dataset:
+    """Write the dataset of ``table`` to the folder ``out`` and return it; the same request again returns what is there.
+
+    Args:
+        key: 32 bytes that all partners share: folds, audit draw, bit order (see :mod:`securefl.chem.keyed`).
+        rules: how structures are standardised.
+        cache: folder for described structures, which another preparation of the same structures reads.
+
+    Raises:
+        InputError: nothing usable is left (with the reasons), or ``out`` holds something else.
+    """
+    recipe = Recipe(rules or Rules(), config.radius)
+    request = _request(table, config, key, recipe)
+    there = prepared(out, request)
+    if there is not None:
+        return there
+    check_free(out)
+    descriptions = describe_cached(table.smiles.names, recipe, cache, progress)
+    dataset, rejects, counts = build(table, descriptions, config, key=key)
+    about = {**counts, "recipe": recipe.identity(), "config": config.model_dump(mode="json")}
+    return save(dataset, out, rejects, request=request, about=about)
+
+
+def build(
+    table: Table, descriptions: list[Description], config: DataConfig, *, key: Secret
+) -> tuple[Dataset, list[Reject], dict[str, int]]:
+    """Return the dataset of ``table`` in memory, its rejects, and the counts of what happened to the rows.
+
+    ``descriptions`` belong to ``table.smiles.names``, one each.
+
+    Raises:
+        InputError: nothing usable is left.
+    """
+    compounds = _unique(descriptions)
+    rejects = list(table.rejects) + _structure_rejects(table, descriptions)
+    compound = compounds.of_smiles[table.smiles.code]
+    good = compound >= 0
+    if not good.any():
+        raise InputError(f"{table.name}: no parsable SMILES: {summarise(rejects)}")
+    sources, source_labels = _sources(table, config)
+    classes = _are_classes(sources, table.value)
+    rows = Cells(sources[good], compound[good], table.value[good], table.relation[good], table.row[good])
+    rows.relation[classes[rows.source]] = 0
+    merged = merge_replicates(rows, classes)
+    rejects += merged.rejects
+    groups = Groups(clusters(compounds.scaffolds), compounds.scaffolds, scaffold_folds(compounds.scaffolds, key=key))
+    fold = groups.fold.copy()
+    fold[audit_mask(compounds.inchikeys, config.audit_fraction, key=key)] = Fold.AUDIT
+    digests = task_digests(merged.cells, compounds.inchikeys)
+    partner, partners = _assign(merged.cells, digests, groups, config, source_labels, key)
+    owned = own_tasks(
+        Owned(merged.cells, partner, partners, tuple(name for _, name in source_labels), classes),
+        fold, compounds.inchikeys, Quorum(config.min_train, config.min_test),
+    )  # fmt: skip
+    rejects += owned.rejects
+    if config.split != "column" and len(owned.partners) < config.partners:
+        raise InputError(
+            f"partners={config.partners}: only {len(owned.partners)} of them have a task left "
+            f"({summarise(owned.rejects)}): use fewer partners, or lower min_train and min_test"
+        )
+    used, compound_row = np.unique(owned.cells.compound, return_inverse=True)
+    kept = [compounds.found[i] for i in used]
+    dataset = Dataset(
+        inchikeys=tuple(one.inchikey for one in kept),
+        smiles=tuple(one.smiles for one in kept),
+        fingerprints=fold_bits((one.hashes for one in kept), config.bits, order=bit_order(key, config.bits)),
+        fold=fold[used],
+        cluster=clusters([one.scaffold for one in kept]),
+        tasks=owned.tasks,
+        partners=owned.partners,
+        activities=Activities(
+            owned.cells.source.astype(np.int32),
+            compound_row.astype(np.int32),
+            owned.cells.value.astype(np.float32),
+            owned.cells.relation,
+        ),
+        sha256="",
+        name=table.name,
+        licence=table.licence,
+        citation=table.citation,
+        rejects=len(rejects),
+    )
+    return dataset, rejects, {"rows": len(table) + len(table.rejects), "rejects": len(rejects), "merged": merged.merged}
+
+
+def _request(table: Table, config: DataConfig, key: Secret, recipe: Recipe) -> str:
+    content = [table.sha256(), config.model_dump(mode="json"), key_check(key), recipe.identity()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _unique(descriptions: list[Description]) -> Compounds:
+    """One compound per InChIKey; of several standardised structures the alphabetically first stands for it."""
+    best: dict[str, Description] = {}
+    for one in descriptions:
+        if not one.reason and (one.inchikey not in best or one.smiles < best[one.inchikey].smiles):
+            best[one.inchikey] = one
+    number = {inchikey: i for i, inchikey in enumerate(sorted(best))}
+    of_smiles = np.array([-1 if one.reason else number[one.inchikey] for one in descriptions], dtype=np.int64)
+    return Compounds([best[inchikey] for inchikey in number], of_smiles)
+
+
+def _structure_rejects(table: Table, descriptions: list[Description]) -> list[Reject]:
+    reasons = [one.reason for one in descriptions]
+    refused = np.array([bool(reason) for reason in reasons], dtype=bool)[table.smiles.code]
+    return [
+        Reject(int(table.row[i]), Stage.STRUCTURE, reasons[table.smiles.code[i]]) for i in np.flatnonzero(refused)
+    ]
+
+
+def _sources(table: Table, config: DataConfig) -> tuple[NDArray[np.int64], list[tuple[str, str]]]:
+    """Number the table's tasks, per partner when the table says who owns a row; with each one's (partner, task) names."""
+    if config.split != "column":
+        return table.task.code.astype(np.int64), [("", name) for name in table.task.names]
+    partner = table.partner
+    if partner is None:
+        raise InputError(f"{table.name}: split 'column' needs a partner column")
+    width = len(table.task.names)
+    pairs, source = np.unique(partner.code.astype(np.int64) * width + table.task.code, return_inverse=True)
+    return source.astype(np.int64), [(partner.names[pair // width], table.task.names[pair % width]) for pair in pairs.tolist()]
+
+
+def _are_classes(source: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which tasks hold nothing but 0 and 1."""
+    other = (value != 0) & (value != 1)
+    return np.asarray(np.bincount(source[other], minlength=int(source.max()) + 1) == 0)
+
+
+def _assign(
+    cells: Cells,
+    digests: list[str],
+    groups: Groups,
+    config: DataConfig,
+    labels: list[tuple[str, str]],
+    key: Secret,
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return each cell's partner and the partners' names."""
+    if config.split == "column":
+        return _by_column(cells, digests, labels)
+    plan = Plan(
+        partners=config.partners, small_compounds=config.small_partner_compounds, equal=config.sizes == "equal", key=key
+    )
+    names = tuple(f"partner-{i + 1}" for i in range(config.partners))
+    if config.split == "target":
+        return by_target(cells, digests, plan), names
+    return by_series(cells, digests, groups, plan), names
+
+
+def _by_column(
+    cells: Cells, digests: list[str], labels: list[tuple[str, str]]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Order the partners by the content of their tasks, so that their names decide nothing."""
+    content: dict[str, list[str]] = {}
+    for source, digest in enumerate(digests):
+        content.setdefault(labels[source][0], []).append(digest)
+    names = tuple(sorted(content, key=lambda name: sorted(content[name])))
+    number = {name: i for i, name in enumerate(names)}
+    owner = np.array([number[labels[source][0]] for source in range(len(digests))], dtype=np.int64)
+    return owner[cells.source], names
+

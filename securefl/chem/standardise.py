@@ -1,0 +1,141 @@
+"""One molecule: from SMILES to a standardised structure, its InChIKey, its scaffold, or the reason why not.
+
+Each molecule is handled on its own, so that a batch and a single molecule give the same result. Steps, in order: parse,
+size limit, largest organic fragment, normalise functional groups, neutralise, canonical tautomer (optional, capped:
+219 instead of 59 molecules a second at the same answer in 99.5 %), drop stereo (optional).
+
+What is NOT done: no salt dictionary, no metal disconnection, no check of the chemistry beyond RDKit's sanitisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rdkit import Chem, rdBase
+from rdkit.Chem.MolStandardize import rdMolStandardize
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from securefl.errors import ParameterError
+
+# RDKit writes a line to stderr for every molecule that it dislikes; the same facts go to rejects.csv.
+rdBase.DisableLog("rdApp.*")
+
+# RDKit's Python layer has no annotations; its C++ layer has.
+_inchikey: Callable[[Chem.Mol], str] = Chem.MolToInchiKey
+_scaffold: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.GetScaffoldForMol
+_generic: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.MakeScaffoldGeneric
+
+SKELETON_SIZE = 14
+"""Letters of an InChIKey that hash the connectivity alone: stereoisomers share them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How to standardise. ``max_heavy_atoms`` is checked before anything slow runs."""
+
+    normalise: bool = True
+    uncharge: bool = True
+    tautomer: bool = False
+    max_tautomers: int = 100
+    keep_stereo: bool = True
+    min_heavy_atoms: int = 1
+    max_heavy_atoms: int = 100
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_heavy_atoms <= self.max_heavy_atoms:
+            raise ParameterError(f"min_heavy_atoms={self.min_heavy_atoms} must be in 1..{self.max_heavy_atoms}")
+        if self.max_tautomers < 1:
+            raise ParameterError(f"max_tautomers={self.max_tautomers} must be >= 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A standardised molecule. ``scaffold`` names its cluster (:func:`scaffold_of`)."""
+
+    mol: Chem.Mol
+    inchikey: str
+    smiles: str
+    scaffold: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a SMILES gave no structure."""
+
+    reason: str
+
+
+def standardise(smiles: str, rules: Rules) -> Structure | Refusal:
+    """Return the standardised structure of ``smiles``, or why there is none."""
+    mol = Chem.MolFromSmiles(smiles)
+    if mol is None:
+        return Refusal("SMILES can't be parsed")
+    try:
+        mol = _cleaned(mol, rules)
+    except (ValueError, RuntimeError) as error:  # RDKit's sanitisation errors derive from ValueError
+        return Refusal(f"can't be standardised: {str(error).splitlines()[0]}")
+    heavy = mol.GetNumHeavyAtoms()
+    if not rules.min_heavy_atoms <= heavy <= rules.max_heavy_atoms:
+        return Refusal(f"{heavy} heavy atoms, must be {rules.min_heavy_atoms} to {rules.max_heavy_atoms}")
+    canonical = Chem.MolToSmiles(mol)
+    # Re-reading makes the result a function of the canonical SMILES alone: batch, single and second run agree bit for bit.
+    mol = Chem.MolFromSmiles(canonical)
+    inchikey = "" if mol is None else _inchikey(mol)
+    if not inchikey:
+        return Refusal("no InChIKey")
+    return Structure(mol, inchikey, canonical, scaffold_of(mol, inchikey))
+
+
+def scaffold_of(mol: Chem.Mol, inchikey: str) -> str:
+    """Return the name of the molecule's scaffold cluster.
+
+    The Murcko scaffold with every atom a carbon and every bond single; for an acyclic molecule the whole skeleton so; where
+    RDKit can't perceive either, the connectivity part of the InChIKey, so that every molecule has a fold.
+    """
+    try:
+        core = _scaffold(mol)
+        if core.GetNumAtoms():
+            # A carbonyl on the ring survives the first pass as a methyl group: the second one takes it off.
+            return Chem.MolToSmiles(_scaffold(_generic(core)))
+        return "acyclic:" + Chem.MolToSmiles(_generic(mol))
+    except (ValueError, RuntimeError):
+        return "unperceived:" + inchikey[:SKELETON_SIZE]
+
+
+def _cleaned(mol: Chem.Mol, rules: Rules) -> Chem.Mol:
+    tools = _tools(rules.max_tautomers)
+    if len(Chem.GetMolFrags(mol)) > 1:
+        mol = tools.fragment.choose(mol)
+    if mol.GetNumHeavyAtoms() > rules.max_heavy_atoms:
+        return mol
+    if rules.normalise:
+        mol = tools.normalizer.normalize(mol)
+    if rules.uncharge:
+        mol = tools.uncharger.uncharge(mol)
+    if rules.tautomer:
+        mol = tools.tautomers.Canonicalize(mol)
+    if not rules.keep_stereo:
+        mol = Chem.Mol(mol)
+        Chem.RemoveStereochemistry(mol)
+    return mol
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """RDKit's objects, made once a process: building them costs more than a molecule."""
+
+    fragment: rdMolStandardize.LargestFragmentChooser
+    normalizer: rdMolStandardize.Normalizer
+    uncharger: rdMolStandardize.Uncharger
+    tautomers: rdMolStandardize.TautomerEnumerator
+
+
+@lru_cache(maxsize=4)
+def _tools(max_tautomers: int) -> _Tools:
+    enumerator = rdMolStandardize.TautomerEnumerator()
+    enumerator.SetMaxTautomers(max_tautomers)
+    enumerator.SetMaxTransforms(max_tautomers)
+    fragment = rdMolStandardize.LargestFragmentChooser(preferOrganic=True)
+    return _Tools(fragment, rdMolStandardize.Normalizer(), rdMolStandardize.Uncharger(), enumerator)

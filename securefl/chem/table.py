@@ -1,0 +1,227 @@
+"""A long table of activities, one measured value a row: read from .csv, .csv.gz or .parquet with any column names.
+
+A row whose cell is blank or unreadable is rejected with its number; a NaN or an infinity is an error, because it means
+that whatever wrote the table computed something wrong, and the rows beside it are no safer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from securefl.chem.dataset import Relation
+from securefl.chem.rejects import Reject, Stage, summarise
+from securefl.errors import InputError
+
+RELATIONS = {
+    "=": Relation.EQUAL, "": Relation.EQUAL, "~": Relation.EQUAL, "==": Relation.EQUAL,
+    "<": Relation.LESS, "<=": Relation.LESS, "<<": Relation.LESS, "≤": Relation.LESS,
+    ">": Relation.GREATER, ">=": Relation.GREATER, ">>": Relation.GREATER, "≥": Relation.GREATER,
+}  # fmt: skip
+"""Qualifiers as they occur in ChEMBL and in vendors' exports; a blank cell means an exact value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The column names of a table. ``relation``, ``partner`` and ``time`` may be absent from it unless named here."""
+
+    smiles: str = "smiles"
+    task: str = "task"
+    value: str = "value"
+    relation: str = "relation"
+    partner: str = "partner"
+    time: str = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """A text column: distinct ``names`` and each row's ``code`` (int32); code -1 is a blank cell."""
+
+    names: tuple[str, ...]
+    code: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of measured values, all arrays of shape (n,); ``row`` is each one's number in the source, from 1.
+
+    ``value`` is pX (-log10 of a molar value), or 0/1 for a classification; the table can't tell the unit, so whoever
+    makes it converts (:mod:`securefl.chem.units`).
+    """
+
+    smiles: Labels
+    task: Labels
+    value: NDArray[np.float64]
+    relation: NDArray[np.int8]
+    row: NDArray[np.int64]
+    partner: Labels | None = None
+    time: NDArray[np.float64] | None = None
+    rejects: tuple[Reject, ...] = ()
+    name: str = "table"
+    licence: str = field(default="not stated")
+    citation: str = field(default="not stated")
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def sha256(self) -> str:
+        """Return the hex SHA-256 of the rows and their numbers: the same content resumes a preparation."""
+        digest = hashlib.sha256(b"securefl/chem/1/table")
+        for labels in (self.smiles, self.task, self.partner):
+            names = () if labels is None else labels.names
+            digest.update(b"%d;" % len(names))
+            digest.update("\x00".join(names).encode())
+            digest.update(b"" if labels is None else labels.code.tobytes())
+        for array in (self.value, self.relation, self.row, self.time):
+            digest.update(b"none" if array is None else array.tobytes())
+        digest.update(repr([(r.row, r.stage.value, r.reason) for r in self.rejects]).encode())
+        digest.update("\x00".join((self.name, self.licence, self.citation)).encode())
+        return digest.hexdigest()
+
+
+def read_table(path: Path, columns: Columns | None = None) -> Table:
+    """Return the long table in ``path`` (.csv, .csv.gz or .parquet).
+
+    Raises:
+        InputError: the file can't be read or is no table, a column is missing (named, with what was found), a value is
+            NaN or infinite, or no row is usable.
+    """
+    columns = columns or Columns()
+    content = _read(path)
+    _check_columns(path, columns, content.column_names)
+    return table_of(content, columns, name=path.name)
+
+
+def table_of(content: pa.Table, columns: Columns, *, name: str) -> Table:
+    """Return the long table in an Arrow table; ``name`` stands for it in messages.
+
+    Raises:
+        InputError: as for :func:`read_table`.
+    """
+    smiles, task = _labels(content[columns.smiles]), _labels(content[columns.task])
+    value, bad_text = _numbers(content[columns.value])
+    _refuse_nonfinite(value, np.asarray(content[columns.value].is_valid()) & ~bad_text, name, columns.value)
+    relation, bad_relation = _relations(content, columns)
+    partner = _labels(content[columns.partner]) if columns.partner in content.column_names else None
+    reasons = [
+        (smiles.code < 0, f"blank {columns.smiles}"),
+        (task.code < 0, f"blank {columns.task}"),
+        (bad_text, f"{columns.value} is not a number"),
+        (np.isnan(value), f"blank {columns.value}"),
+        (bad_relation, f"unknown {columns.relation}"),
+    ]
+    if partner is not None:
+        reasons.append((partner.code < 0, f"blank {columns.partner}"))
+    keep, rejects = _first_reason(reasons)
+    if not keep.any():
+        raise InputError(f"table {name}: no usable row of {len(keep)}: {summarise(rejects)}")
+    time = _numbers(content[columns.time])[0] if columns.time in content.column_names else None
+    return Table(
+        smiles=Labels(smiles.names, smiles.code[keep]),
+        task=Labels(task.names, task.code[keep]),
+        value=value[keep],
+        relation=relation[keep],
+        row=np.flatnonzero(keep).astype(np.int64) + 1,
+        partner=None if partner is None else Labels(partner.names, partner.code[keep]),
+        time=None if time is None else time[keep],
+        rejects=tuple(rejects),
+        name=name,
+    )
+
+
+def _read(path: Path) -> pa.Table:
+    name = path.name.lower()
+    if not name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise InputError(f"table {path}: unknown kind of file, must end in .csv, .csv.gz or .parquet")
+    try:
+        if name.endswith(".parquet"):
+            return pq.read_table(path)
+        # Text stays text: a task named 007 or a qualifier column that begins with numbers keeps its spelling.
+        with pacsv.open_csv(path) as reader:
+            header = reader.schema.names
+        text = pacsv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""])
+        return pacsv.read_csv(path, parse_options=pacsv.ParseOptions(newlines_in_values=True), convert_options=text)
+    except FileNotFoundError as error:
+        raise InputError(f"table {path}: no such file") from error
+    except (OSError, pa.ArrowException, UnicodeDecodeError, EOFError) as error:
+        raise InputError(f"table {path}: can't be read: {str(error).splitlines()[0]}") from error
+
+
+def _check_columns(path: Path, columns: Columns, found: list[str]) -> None:
+    named = {f.name: getattr(columns, f.name) for f in fields(columns)}
+    optional = {f.name for f in fields(columns) if f.name in ("relation", "partner", "time") and named[f.name] == f.default}
+    wanted = {role: name for role, name in named.items() if role not in optional}
+    missing = [f"{name} (for {role})" for role, name in wanted.items() if name not in found]
+    if missing:
+        raise InputError(f"table {path}: missing column {', '.join(missing)}; found: {', '.join(found) or 'none'}")
+    doubled = sorted({name for name in wanted.values() if found.count(name) > 1})
+    if doubled:
+        raise InputError(f"table {path}: column {', '.join(doubled)} occurs more than once")
+
+
+def _labels(column: pa.ChunkedArray) -> Labels:
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    encoded = text.combine_chunks().dictionary_encode() if text.num_chunks != 1 else text.chunk(0).dictionary_encode()
+    code = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Labels(tuple(encoded.dictionary.to_pylist()), code)
+
+
+def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the values (NaN where blank) and a mask of the cells that hold something else than a number."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return _parse(pc.utf8_trim_whitespace(column).to_pylist())
+    try:
+        value = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    except pa.ArrowException:
+        return _parse([None if cell is None else str(cell) for cell in column.to_pylist()])
+    return value.astype(np.float64), np.zeros(len(value), dtype=bool)
+
+
+def _parse(cells: list[str | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    value = np.full(len(cells), np.nan)
+    bad = np.zeros(len(cells), dtype=bool)
+    for i, cell in enumerate(cells):
+        if cell:
+            try:
+                value[i] = float(cell)
+            except ValueError:
+                bad[i] = True
+    return value, bad
+
+
+def _refuse_nonfinite(value: NDArray[np.float64], given: NDArray[np.bool_], name: str, column: str) -> None:
+    bad = np.flatnonzero(given & ~np.isfinite(value))
+    if len(bad):
+        first = bad[0]
+        kind = "NaN" if np.isnan(value[first]) else "infinite"
+        raise InputError(f"table {name}: {column} is {kind} in row {first + 1} ({len(bad)} such rows); must be finite or blank")
+
+
+def _relations(content: pa.Table, columns: Columns) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    if columns.relation not in content.column_names:
+        return np.zeros(len(content), dtype=np.int8), np.zeros(len(content), dtype=bool)
+    labels = _labels(content[columns.relation])
+    known = [RELATIONS.get(name.strip("'\"")) for name in labels.names]
+    # The last entry stands for a blank cell, code -1.
+    sign = np.array([0 if one is None else int(one) for one in known] + [0], dtype=np.int8)
+    unknown = np.array([one is None for one in known] + [False])
+    return sign[labels.code], unknown[labels.code]
+
+
+def _first_reason(reasons: list[tuple[NDArray[np.bool_], str]]) -> tuple[NDArray[np.bool_], list[Reject]]:
+    """Return the mask of the good rows, and a reject with its first reason for each of the others."""
+    keep = np.ones(len(reasons[0][0]), dtype=bool)
+    rejects: list[Reject] = []
+    for mask, reason in reasons:
+        rejects += [Reject(int(row) + 1, Stage.READ, reason) for row in np.flatnonzero(mask & keep)]
+        keep &= ~mask
+    return keep, rejects
