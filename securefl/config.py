@@ -9,7 +9,7 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -30,6 +30,9 @@ class Section(BaseModel):
     """A section of the config: unknown keys are refused, values can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class DataConfig(Section):
@@ -155,9 +158,22 @@ def load_config(path: Path) -> RunConfig:
 
 
 def parse_config(content: dict[str, object], *, source: str) -> RunConfig:
-    """Return the config that ``content`` describes; ``source`` names it in the error."""
+    """Return the config that ``content`` describes; ``source`` names it in the error.
+
+    Raises:
+        InputError: a key is unknown or a value outside its bound.
+    """
+    return _parse(RunConfig, content, source)
+
+
+def parse_data(content: dict[str, object], *, source: str) -> DataConfig:
+    """Return the data section that ``content`` describes; errors as for :func:`parse_config`."""
+    return _parse(DataConfig, content, source)
+
+
+def _parse(kind: type[SectionT], content: dict[str, object], source: str) -> SectionT:
     try:
-        return RunConfig.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "config"

@@ -7,9 +7,8 @@ from typing import Annotated, get_args
 
 import typer
 
-from securefl.chem.folder import load
 from securefl.cli.output import emit_json, emit_table
-from securefl.cli.pipeline import attack_arms
+from securefl.cli.pipeline import attack_arms, find_dataset
 from securefl.cli.progress import progress_bar
 from securefl.errors import InputError
 from securefl.records import AuditRecord, View
@@ -20,7 +19,7 @@ INCONCLUSIVE = 6
 
 def attack(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
-    data: Annotated[Path | None, typer.Option("--data", help="The dataset folder; RUN/data if left out.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The dataset folder; the demo keeps its own in RUN/data.")] = None,
     only: Annotated[str | None, typer.Option("--only", help="Only the attack of this name.")] = None,
     view: Annotated[str | None, typer.Option("--view", help="Only attacks from this view (V0 to V5).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every score as JSON.")] = False,
@@ -35,7 +34,7 @@ def attack(
     """
     if view is not None and view not in get_args(View):
         raise InputError(f"view {view!r} is unknown, must be one of {', '.join(get_args(View))}")
-    dataset = load(data or run / "data")
+    dataset = find_dataset(run, data)
     with progress_bar() as progress:
         audits = attack_arms(dataset, run, rng=SystemRng(), progress=progress, only=only, view=view)
     if as_json:

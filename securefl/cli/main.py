@@ -16,7 +16,10 @@ import typer
 from securefl.cli import aggregate, attack, data, demo, doctor, report, run
 from securefl.errors import SecureFLError
 
-EXIT_CODES = "Exit codes: 0 done, 1 internal, 2 wrong input, 3 protocol abort, 4 budget exhausted, 5 refused, 6 inconclusive, 130 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 internal, 2 wrong input, 3 protocol abort, 4 budget exhausted, 5 refused, 6 inconclusive, "
+    "130 interrupted."
+)
 INTERRUPTED = 130
 
 app = typer.Typer(

@@ -14,6 +14,7 @@ from pathlib import Path
 from attacks.audit import audit
 
 from securefl.chem.dataset import Dataset
+from securefl.chem.folder import load
 from securefl.config import ArmName, RunConfig, parse_config
 from securefl.errors import InputError
 from securefl.evaluation.run import ARM_FILE, RUN_FILE, arm_folder, open_run, ordered, run
@@ -79,6 +80,22 @@ def attack_arms(
                 out, dataset, config=config, arm=arm, rng=rng, progress=progress, only=only, view=view
             )
     return audits
+
+
+def find_dataset(out: Path, given: Path | None) -> Dataset:
+    """Return the dataset of the run in ``out``: the folder that was given, or the one that the demo prepared inside the run.
+
+    Raises:
+        InputError: there is none, or none of the run's hash.
+    """
+    if given is not None:
+        return load(given)
+    wanted = read_record(RunRecord, out / RUN_FILE).data.sha256
+    for manifest in sorted((out / "data").glob("*/manifest.json")):
+        dataset = load(manifest.parent)
+        if dataset.sha256 == wanted:
+            return dataset
+    raise InputError(f"{out} holds no dataset with SHA-256 {wanted[:12]}: name its folder with --data")
 
 
 def run_config(out: Path, dataset: Dataset) -> RunConfig:
