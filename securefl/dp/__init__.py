@@ -1,0 +1,1 @@
+"""Mechanisms and accountants of differential privacy."""

@@ -1,0 +1,159 @@
+"""Accountants for record-level differential privacy: what steps cost, the noise for a budget, and what is refused.
+
+The mechanism is the Poisson-subsampled Gaussian: every record joins a step independently with probability
+``sampling_rate``, the clipped sum gets Gaussian noise of standard deviation ``noise_multiplier * clipping_norm``, and the
+steps compose. Neighbouring: one compound with all its labels added to or removed from one partner. The figure holds
+against everybody who sees every step's noisy sum, the operator and the other partners included.
+
+Opacus's PRV accountant (Gopi et al. 2021, https://arxiv.org/abs/2106.02848) prices the training; the privacy loss
+distributions of ``dp-accounting`` (Google) and Opacus's Renyi accountant are the independent checks.
+
+Not covered: a compound that several partners own (its consortium-level epsilon is the sum over them), the partners'
+compound counts (public here: sampling rates are computed from them), whatever a partner does with its validation and test
+fold, and floating-point attacks on the noise (Mironov 2012).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from typing import ClassVar, Protocol
+
+import numpy as np
+from dp_accounting import dp_event
+from dp_accounting.pld import PLDAccountant
+from opacus.accountants import PRVAccountant, RDPAccountant
+
+from securefl.errors import BudgetExceededError, ParameterError
+
+MAX_DELTA = 1e-5
+RECORD_NEIGHBOURS = "one compound with all its labels is added to or removed from one partner"
+MAX_NOISE = 1e4
+TOLERANCE = 1e-3
+ORDERS = (*(1 + x / 20 for x in range(1, 200)), *range(11, 64), *(2**x for x in range(6, 12)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledGaussian:
+    """``steps`` steps of one mechanism. ``noise_multiplier`` is in units of the clipping norm."""
+
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if not (self.noise_multiplier > 0 and isfinite(self.noise_multiplier)):
+            raise ParameterError(f"noise_multiplier={self.noise_multiplier} must be > 0 and finite")
+        if not 0 < self.sampling_rate <= 1:
+            raise ParameterError(f"sampling_rate={self.sampling_rate} must be > 0 and <= 1")
+        if self.steps < 1:
+            raise ParameterError(f"steps={self.steps} must be >= 1")
+
+
+class Accountant(Protocol):
+    """Prices a mechanism: an upper bound of epsilon at ``delta``."""
+
+    name: ClassVar[str]
+
+    def epsilon(self, mechanism: SampledGaussian, *, delta: float) -> float:
+        """Return the smallest epsilon that this accountant can prove."""
+        ...
+
+
+@contextmanager
+def _loose_orders() -> Iterator[None]:
+    """Silence Opacus where the best Renyi order lies at the end of its list: the bound is loose there, and still a bound."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Optimal order is the")
+        yield
+
+
+class PrvAccountant:
+    """Opacus's PRV accountant: numerical composition by FFT, an upper bound within 0.01 of the exact value."""
+
+    name: ClassVar[str] = "Opacus PRV"
+
+    def epsilon(self, mechanism: SampledGaussian, *, delta: float) -> float:
+        """Return the upper end of the accountant's own error interval."""
+        accountant = PRVAccountant()
+        accountant.history = [(mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.steps)]
+        # At sampling rate 1 it takes log(1 - q) = -inf, which is the right limit.
+        with np.errstate(divide="ignore"), _loose_orders():
+            return float(accountant.get_epsilon(delta=delta))
+
+
+class RdpAccountant:
+    """Opacus's Renyi accountant: looser, and proven without numerical error terms."""
+
+    name: ClassVar[str] = "Opacus RDP"
+
+    def epsilon(self, mechanism: SampledGaussian, *, delta: float) -> float:
+        """Return the best epsilon over the accountant's orders."""
+        accountant = RDPAccountant()
+        accountant.history = [(mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.steps)]
+        with _loose_orders():
+            return float(accountant.get_privacy_spent(delta=delta, alphas=ORDERS)[0])
+
+
+class PldAccountant:
+    """Privacy loss distributions of dp-accounting: a second implementation, pessimistic rounding."""
+
+    name: ClassVar[str] = "dp-accounting PLD"
+
+    def epsilon(self, mechanism: SampledGaussian, *, delta: float) -> float:
+        """Return the pessimistic epsilon under the add-or-remove-one relation."""
+        event: dp_event.DpEvent = dp_event.GaussianDpEvent(mechanism.noise_multiplier)
+        if mechanism.sampling_rate < 1:
+            event = dp_event.PoissonSampledDpEvent(mechanism.sampling_rate, event)
+        return float(PLDAccountant().compose(event, mechanism.steps).get_epsilon(delta))
+
+
+def check_delta(delta: float, *, smallest: int) -> None:
+    """Refuse a delta that would allow to publish somebody's record outright.
+
+    Args:
+        delta: the run's delta.
+        smallest: protected units (records) of the smallest partner.
+
+    Raises:
+        ParameterError: ``delta`` is above min(1e-5, 1 / (10 N)).
+    """
+    bound = min(MAX_DELTA, 1.0 / (10 * max(smallest, 1)))
+    if not 0 < delta <= bound:
+        raise ParameterError(f"delta={delta:g} must be > 0 and <= {bound:g} (smallest partner has {smallest} records)")
+
+
+def solve_noise(epsilon: float, *, delta: float, sampling_rate: float, steps: int, accountant: Accountant) -> float:
+    """Return the least noise multiplier (within 0.1 %) with which ``steps`` steps cost at most ``epsilon``.
+
+    >>> sigma = solve_noise(8.0, delta=1e-5, sampling_rate=0.1, steps=80, accountant=RdpAccountant())
+    >>> round(sigma, 1)
+    1.1
+
+    Raises:
+        BudgetExceededError: no noise up to 10,000 clipping norms is enough.
+        ParameterError: a parameter is outside its bound.
+    """
+    if not (epsilon > 0 and isfinite(epsilon)):
+        raise ParameterError(f"epsilon={epsilon} must be > 0 and finite")
+
+    def cost(noise: float) -> float:
+        mechanism = SampledGaussian(noise_multiplier=noise, sampling_rate=sampling_rate, steps=steps)
+        return accountant.epsilon(mechanism, delta=delta)
+
+    high = 1.0
+    while cost(high) > epsilon:
+        high *= 2
+        if high > MAX_NOISE:
+            raise BudgetExceededError(f"epsilon={epsilon:g} needs a noise multiplier over {MAX_NOISE:g} for {steps} steps")
+    low = high / 2
+    # Under a quarter of a clipping norm the accountants' grids grow without end: that much noise is taken anyway.
+    while low > 0.25 and cost(low) <= epsilon:
+        low, high = low / 2, low
+    while high - low > TOLERANCE * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if cost(middle) <= epsilon else (middle, high)
+    return high
