@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+
 from attacks.epsilon import (
     Guesses,
     Level,
@@ -15,8 +17,6 @@ from attacks.epsilon import (
     one_run_bound,
     one_run_p_value,
 )
-from scipy.stats import norm
-
 from securefl.errors import ParameterError
 
 QUANTILES = norm.ppf((np.arange(10_000) + 0.5) / 10_000)

@@ -1,0 +1,132 @@
+"""Label inference: which recovered compounds are active, from the factors that a first-layer update carries.
+
+A compound's row of factors is its error signal, carried back through the shared layers: ``L_i = J_i^T s_i``, with ``J_i`` the
+shared layers' slope at that compound (known, once its fingerprint is recovered) and ``s_i`` the sum over its measured tasks of
+error times head. Private heads don't protect the labels: solving for ``s_i`` gives a vector that is parallel to its task's
+head, and on which side it points says whether the value lies above or below what the model said.
+
+Multi-task: compounds whose ``s_i`` are parallel or opposite belong to one task; each task keeps one unknown sign. The attacker
+settles it with one compound per task whose result it knows (a published one); that compound is not counted. A compound measured
+in several tasks mixes their heads, stands alone, and is not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from attacks.score import Score, proportion
+
+PARALLEL = 0.95
+"""Cosine from which two error signals count as one task's: chance cosines are near 1 / sqrt(hidden units)."""
+Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What was inferred for each recovered compound.
+
+    Attributes:
+        task: int64 (k,), the group of compounds that share a task; -1 stands alone.
+        signal: float64 (k,), error on that task relative to the group's first member; the sign is the label, up to one flip
+            for each task.
+    """
+
+    task: NDArray[np.int64]
+    signal: Matrix
+
+
+def error_signals(fingerprints: sp.csr_matrix, factors: Matrix, layers: Sequence[Layer]) -> Matrix:
+    """Return each compound's error signal at the last shared layer, shape (k, width); NaN where a unit was not active.
+
+    Args:
+        fingerprints: CSR (k, bits). factors: (k, h), as recovered.
+        layers: the shared trunk, from the first layer: weight (inputs, outputs) and bias (outputs,) of each.
+    """
+    if not layers:
+        return np.where(factors == 0, np.nan, factors)
+    weight, bias = layers[0]
+    first = np.asarray(fingerprints @ weight) + bias
+    signals = np.full((len(factors), layers[-1][1].shape[0]), np.nan)
+    for i, factor in enumerate(factors):
+        # Dropped units carry no factor at all, so the factors themselves say which units worked.
+        active = (first[i] > 0) & (np.abs(factor) > 1e-6 * np.abs(factor).max(initial=0.0))
+        slope, state = np.diag(active.astype(np.float64)), np.where(active, first[i], 0.0)
+        for inner, offset in layers[1:]:
+            state = state @ inner + offset
+            slope = (slope @ inner) * (state > 0)
+            state = np.maximum(state, 0.0)
+        seen = np.flatnonzero(np.abs(slope).sum(axis=0) > 0)
+        if len(seen):
+            signals[i, seen] = np.linalg.lstsq(slope[:, seen], factor, rcond=1e-8)[0]
+    return signals
+
+
+def _cosines(signals: Matrix) -> Matrix:
+    """Return the cosine of each pair over the units that both have, shape (k, k)."""
+    seen = np.isfinite(signals).astype(np.float64)
+    value = np.nan_to_num(signals)
+    # Rows of very unlike length would drown in each other's rounding.
+    value /= np.maximum(np.linalg.norm(value, axis=1, keepdims=True), 1e-300)
+    length = np.sqrt((value**2) @ seen.T)
+    return np.asarray((value @ value.T) / np.maximum(length * length.T, 1e-12))
+
+
+def label_inference(
+    fingerprints: sp.csr_matrix, factors: Matrix, *, layers: Sequence[Layer] = (), parallel: float = PARALLEL
+) -> Labels:
+    """Return tasks and labels of recovered compounds, see the module's text.
+
+    Args:
+        fingerprints: CSR (k, bits), as recovered. factors: float64 (k, h), as recovered.
+        layers: the shared trunk (see :func:`error_signals`); without it the factors themselves are compared, which works if
+            the compounds' active units are alike.
+        parallel: the cosine from which two compounds share a task.
+    """
+    signals = error_signals(fingerprints, factors, layers)
+    cosines = _cosines(signals)
+    task = np.full(len(factors), -1, dtype=np.int64)
+    signal = np.zeros(len(factors))
+    order = np.argsort(-np.abs(cosines).sum(axis=1))
+    groups = 0
+    for first in order:
+        if task[first] >= 0:
+            continue
+        alike = (np.abs(cosines[first]) > parallel) & (task < 0)
+        if alike.sum() < 2:
+            continue
+        task[alike] = groups
+        strength = np.linalg.norm(np.nan_to_num(signals), axis=1)
+        signal[alike] = cosines[first, alike] * strength[alike] / max(float(strength[first]), 1e-300)
+        groups += 1
+    return Labels(task=task, signal=signal)
+
+
+def label_score(labels: Labels, truth: NDArray[np.int8]) -> tuple[Score | None, int]:
+    """Return the accuracy on compounds with a label (1 or -1; 0 has none), and how many known compounds oriented the tasks.
+
+    In each task the compound with the strongest signal is taken as known, settles the sign and is not counted. Chance is the
+    better of two guesses without an update: always the commoner label, or always the known compound's.
+    """
+    right = guessed = positive = same = known = 0
+    for group in range(labels.task.max(initial=-1) + 1):
+        rows = np.flatnonzero((labels.task == group) & (truth != 0))
+        if len(rows) < 2:
+            continue
+        anchor = rows[np.argmax(np.abs(labels.signal[rows]))]
+        rest = rows[rows != anchor]
+        flip = truth[anchor] * np.sign(labels.signal[anchor])
+        right += int((np.sign(labels.signal[rest]) * flip == truth[rest]).sum())
+        guessed += len(rest)
+        positive += int((truth[rest] == 1).sum())
+        same += int((truth[rest] == truth[anchor]).sum())
+        known += 1
+    if not guessed:
+        return None, known
+    chance = max(positive, guessed - positive, same) / guessed
+    return proportion("accuracy", right, guessed, chance=chance), known
