@@ -1,0 +1,88 @@
+"""Which pictures a report has: those that its records carry, each with what it shows in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from securefl.records import ReportRecord
+from securefl.report.figures.canvas import Picture, StyleBook, picture
+from securefl.report.figures.cost import cost_bars
+from securefl.report.figures.curves import learning_curves
+from securefl.report.figures.forest import performance_forest, privacy_forest
+from securefl.report.figures.tradeoff import points, trade_off
+from securefl.report.numbers import decimal, figure, key, title
+from securefl.report.verdicts import Judged
+from securefl.report.words import words
+
+Group = tuple[str, tuple[Judged, ...]]
+
+
+def groups(report: ReportRecord, judged: Sequence[Judged], asset: str) -> tuple[Group, ...]:
+    """Return, for each view, the gravest attack on an asset with its results on every arm.
+
+    For membership the true positive rate at a low false positive rate is shown where it was measured, since an average over
+    all compounds hides the few that are exposed.
+    """
+    rank = {arm.name: position for position, arm in enumerate(report.arms)}
+    found = []
+    for view in words().views:
+        here = [j for j in judged if j.attack.asset == asset and j.attack.view == view and j.attack.value is not None]
+        pointed = [j for j in here if key(j.attack.metric or "").startswith("tpr")]
+        if not here:
+            continue
+        first = max(pointed or here, key=lambda j: (j.gravity, j.attack.release == "exposed")).attack
+        chosen = (first.name, first.release, first.metric, first.member_of)
+        same = [j for j in here if (j.attack.name, j.attack.release, j.attack.metric, j.attack.member_of) == chosen]
+        same.sort(key=lambda j: rank.get(j.attack.arm, len(rank)))
+        whose = f", of the {first.member_of}" if first.member_of else ""
+        found.append((f"{view}  {title(first.name)}: {title(first.metric or '')}{whose}, {first.release}", tuple(same)))
+    return tuple(found)
+
+
+def _told(members: Sequence[Judged]) -> str:
+    return "; ".join(
+        f"{j.attack.arm} {figure(j.attack.metric, j.attack.value, counted=j.attack.k is not None)}" for j in members
+    )
+
+
+def _privacy(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> dict[str, Picture]:
+    drawn = {}
+    for asset, name in words().assets.items():
+        found = groups(report, judged, asset)
+        if found:
+            alt = f"{name}. " + ". ".join(f"{heading}: {_told(members)}" for heading, members in found)
+            drawn[asset] = picture(f"privacy-{asset}", name, alt, book, lambda width, rows=found: privacy_forest(rows, width))  # type: ignore[misc]
+    return drawn
+
+
+def gallery(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> dict[str, Picture]:
+    """Return the report's pictures by name; one whose data the records lack is not there."""
+    arms = report.arms
+    aggregated = [arm for arm in arms if arm.scheme is not None]
+    drawn = _privacy(report, judged, book)
+    means = "; ".join(f"{a.name} {decimal(a.performance.mean)}" for a in arms)
+    metric = title(arms[0].performance.metric)
+    drawn["performance"] = picture(
+        "performance", "Performance by arm", f"Mean {metric} with 95 % intervals: {means}.", book,
+        lambda width: performance_forest(arms, width),
+    )  # fmt: skip
+    if any(len(arm.performance.curve) > 1 for arm in arms):
+        ends = "; ".join(f"{a.name} {decimal(a.performance.curve[-1])}" for a in arms if len(a.performance.curve) > 1)
+        drawn["curves"] = picture(
+            "curves", "Learning curves", f"Validation {metric} after the last round: {ends}.", book,
+            lambda width: learning_curves(arms, width),
+        )  # fmt: skip
+    if any(arm.cost.client_seconds > 0 for arm in aggregated):
+        spent = "; ".join(f"{a.name} {a.cost.client_seconds:.3g} s, {decimal(a.cost.bytes_up_per_parameter, 1)} bytes" for a in aggregated)
+        drawn["cost"] = picture(
+            "cost", "Cost of a round", f"CPU seconds of one partner and bytes for each parameter: {spent}.", book,
+            lambda width: cost_bars(aggregated, width),
+        )  # fmt: skip
+    shown = points(arms, judged)
+    if shown:
+        where = "; ".join(f"{p.arm.name} {decimal(p.arm.performance.mean)} at {decimal(p.worst.used)} of the limit" for p in shown)
+        drawn["trade-off"] = picture(
+            "trade-off", "Performance against leak", f"{metric} and the largest share of the appetite that an attack takes: {where}.",
+            book, lambda width: trade_off(shown, width),
+        )  # fmt: skip
+    return drawn

@@ -1,0 +1,146 @@
+"""How the report writes a number: one rule for each kind of quantity, so that a figure looks the same everywhere.
+
+A number comes from a record; nothing is computed here beyond its unit. What a record doesn't have is a dash.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from securefl.records import AttackRecord
+
+DASH = "–"
+_PLAIN = ("auc", "epsilon", "eps", "tanimoto", "nats", "bits")
+_WORDS = {"tpr": "TPR", "fpr": "FPR", "auc": "AUC", "mcc": "MCC", "r2": "R²", "roc": "ROC", "mae": "MAE", "rmse": "RMSE"}
+
+
+def key(name: str) -> str:
+    """Return ``name`` as the appetite spells it: lower case, every run of other signs one underscore.
+
+    >>> key("TPR at FPR 0.01")
+    'tpr_at_fpr_0_01'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def title(name: str) -> str:
+    """Return a metric's or an attack's name as a person reads it.
+
+    >>> title("tpr_at_fpr_0.01"), title("exact_recovery"), title("auc")
+    ('TPR at FPR 0.01', 'exact recovery', 'AUC')
+    """
+    return " ".join(_WORDS.get(word.lower(), word) for word in re.split(r"[_\s]+", name.replace("-", " ")) if word)
+
+
+def is_share(metric: str | None, *, counted: bool = False) -> bool:
+    """Return whether ``metric`` is a share of a whole, which reads best in percent; ``counted`` says that it is k of n."""
+    return counted or not (set(key(metric or "").split("_")) & set(_PLAIN))
+
+
+def decimal(value: float | None, places: int = 2) -> str:
+    """Return ``value`` with fixed places and a true minus sign, or a dash.
+
+    >>> decimal(-0.004), decimal(0.4567), decimal(None)
+    ('0.00', '0.46', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = f"{value:.{places}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def signed(value: float | None, places: int = 2) -> str:
+    """Return a difference, always with its sign.
+
+    >>> signed(0.12), signed(-0.12), signed(0.0)
+    ('+0.12', '−0.12', '±0.00')
+    """
+    text = decimal(value, places)
+    if text == DASH or text.startswith("−"):
+        return text
+    return ("±" if float(text) == 0 else "+") + text
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent with one place below 99.95 %, none at the ends.
+
+    >>> percent(0.375), percent(0.0), percent(1.0), percent(0.0004)
+    ('37.5 %', '0 %', '100 %', '0.04 %')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value in (0.0, 1.0):
+        return f"{value:.0%}".replace("%", " %")
+    places = 2 if 0 < abs(value) < 0.0095 else 1
+    return f"{decimal(100 * value, places)} %"
+
+
+def figure(metric: str | None, value: float | None, *, counted: bool = False) -> str:
+    """Return a metric's value in the unit in which this metric is read."""
+    return percent(value) if is_share(metric, counted=counted) else decimal(value, 3)
+
+
+def interval(metric: str | None, low: float | None, high: float | None, *, counted: bool = False) -> str:
+    """Return an interval of a metric, ``28.8 to 46.8 %``."""
+    if low is None or high is None:
+        return "no interval"
+    if not is_share(metric, counted=counted):
+        return f"{decimal(low, 3)} to {decimal(high, 3)}"
+    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
+
+
+def outcome(attack: AttackRecord) -> str:
+    """Return what an attack measured, in words: value, k of n, interval.
+
+    >>> outcome(AttackRecord(name="x", view="V1", arm="a", release="exposed", status="run", metric="exact", value=0.5,
+    ...                      k=1, n=2, ci_low=0.1, ci_high=0.9))
+    'exact 50.0 % (1 of 2; 95 % interval 10.0 to 90.0 %)'
+    """
+    counted = attack.k is not None
+    parts = [f"{attack.k:,} of {attack.n:,}"] if attack.k is not None and attack.n is not None else []
+    span = interval(attack.metric, attack.ci_low, attack.ci_high, counted=counted)
+    parts.append(f"95 % interval {span}" if attack.ci_low is not None else span)
+    return f"{title(attack.metric or '')} {figure(attack.metric, attack.value, counted=counted)} ({'; '.join(parts)})"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration with the unit that keeps two or three digits.
+
+    >>> seconds(0.0123), seconds(2.5), seconds(90.0), seconds(7200.0), seconds(0.0)
+    ('12 ms', '2.5 s', '90 s', '2.0 h', '0 s')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value == 0:
+        return "0 s"
+    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1, 1e3, "ms"), (600, 1, "s"), (7200, 1 / 60, "min")):
+        if value < limit:
+            scaled = value * factor
+            return f"{scaled:.1f} {unit}" if scaled < 10 else f"{scaled:.0f} {unit}"
+    return f"{value / 3600:.1f} h"
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with thousands separated.
+
+    >>> count(48714)
+    '48,714'
+    """
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def small(value: float | None) -> str:
+    """Return a tiny number, as powers of ten where that is shorter.
+
+    >>> small(3.2e-7), small(0.25), small(0.0)
+    ('3.2 × 10⁻⁷', '0.25', '0')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:.3g}".replace("-", "−")
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}".replace("-", "−")

@@ -1,0 +1,197 @@
+"""From attacks to verdicts, by one rule that the report prints beside them.
+
+The rule judges each attack that ran against the appetite's limit for its view and metric, with the attack's own 95 %
+interval: *fail* if the interval lies above the limit, *pass* if it lies under it and the controls held, else *inconclusive*.
+A view without an attack that ran is *not tested*, which is never a pass. The worst attack decides for an arm in a view, and
+the worst option for the view. Options are the arms that aggregate updates and don't pool private data.
+
+A pass says that these attacks, at this strength and sample size, stayed under the limit. It isn't a proof that no other
+attack would not; intervals are per attack and not corrected for their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from securefl.records import ArmRecord, AttackRecord, ControlRecord, VerdictRecord, View
+from securefl.report.appetite import VIEWS, Appetite
+from securefl.report.numbers import figure, key, outcome, title
+
+REFERENCE_ARM = "plaintext"
+"""Every attack must succeed here to prove that it works: its controls count for all arms."""
+BLIND = "blind"
+"""A control of this name never sees a model: where it tells members apart, membership figures measure the data's split."""
+RULE = (
+    "An attack fails its limit if its whole 95 % interval lies above it and is within its limit if the whole interval lies "
+    "under it. An arm passes a view if every attack that ran there is within its limit and the controls held; it fails if one "
+    "attack is above; everything else is inconclusive. A view takes the verdict of its worst option. No attack: not tested."
+)
+
+
+_LOSSES = ("membership", "substructure", "label", "structure")
+"""What can be lost, the gravest last: a whole compound is more than a part of it, or than knowing that it was used."""
+
+
+class Finding(IntEnum):
+    """What one attack says, the gravest last."""
+
+    WITHIN = 0
+    UNLIMITED = 1
+    UNDECIDED = 2
+    UNDERMINED = 3
+    ABOVE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """An attack that ran, its limit in the metric's unit and what follows.
+
+    ``used`` is the share of the appetite that it takes: 0 is chance, 1 the limit. ``used_low`` and ``used_high`` are those of
+    the interval.
+    """
+
+    attack: AttackRecord
+    limit: float | None
+    finding: Finding
+    used: float | None
+    used_low: float | None
+    used_high: float | None
+
+    @property
+    def gravity(self) -> tuple[int, int, float]:
+        """Order of attacks: by finding, among those above a limit by what was lost, then by the share of the appetite."""
+        lost = _LOSSES.index(self.attack.asset) if self.finding is Finding.ABOVE else 0
+        return self.finding, lost, self.used if self.used is not None else -1.0
+
+
+def concerns(control: ControlRecord, arm: str, view: View) -> bool:
+    """Return whether a verdict on ``arm`` in ``view`` rests on ``control``; one that names no view is for all of them."""
+    return (not control.views or view in control.views) and control.arm in (None, arm, REFERENCE_ARM)
+
+
+def options(arms: Iterable[ArmRecord]) -> tuple[str, ...]:
+    """Return the arms among which a consortium can choose: they aggregate, and pool no private data."""
+    return tuple(arm.name for arm in arms if arm.scheme is not None and not arm.forbidden)
+
+
+def _finding(attack: AttackRecord, limit: float | None, undermined: bool) -> Finding:
+    if undermined:
+        return Finding.UNDERMINED
+    if limit is None:
+        return Finding.UNLIMITED
+    if attack.ci_low is None or attack.ci_high is None:
+        return Finding.UNDECIDED
+    if attack.ci_low > limit:
+        return Finding.ABOVE
+    return Finding.WITHIN if attack.ci_high <= limit else Finding.UNDECIDED
+
+
+def judge(attack: AttackRecord, appetite: Appetite, controls: Sequence[ControlRecord]) -> Judged:
+    """Return what an attack that ran means under ``appetite``."""
+    limit = appetite.limit_for(attack)
+    bound = None if limit is None else limit.bound(attack.chance)
+    undermined = attack.asset == "membership" and any(
+        BLIND in key(c.name) and not c.held and concerns(c, attack.arm, attack.view) for c in controls
+    )
+    floor = attack.chance or 0.0
+
+    def used(value: float | None) -> float | None:
+        return None if value is None or bound is None or bound <= floor else (value - floor) / (bound - floor)
+
+    return Judged(
+        attack=attack,
+        limit=bound,
+        finding=_finding(attack, bound, undermined),
+        used=used(attack.value),
+        used_low=used(attack.ci_low),
+        used_high=used(attack.ci_high),
+    )
+
+
+def judge_all(
+    attacks: Iterable[AttackRecord], appetite: Appetite, controls: Sequence[ControlRecord]
+) -> tuple[Judged, ...]:
+    """Return every attack that ran and that the appetite wants judged, the gravest first, else in the order given."""
+    ran = [a for a in attacks if a.status == "run" and key(a.metric or "") not in appetite.not_judged]
+    judged = [judge(attack, appetite, controls) for attack in ran]
+    # reverse=True keeps equal ones in their order
+    return tuple(sorted(judged, key=lambda j: j.gravity, reverse=True))
+
+
+def told(judged: Judged) -> str:
+    """Return an attack, arm, release and figure in one clause."""
+    attack = judged.attack
+    return f"{title(attack.name)} on {attack.arm} (release {attack.release}): {outcome(attack)}"
+
+
+_FINDINGS: dict[Finding, str] = {
+    Finding.ABOVE: "the whole interval above the limit of {limit}",
+    Finding.WITHIN: "under the limit of {limit}",
+    Finding.UNDECIDED: "which doesn't settle the limit of {limit}",
+    Finding.UNLIMITED: "for which the appetite states no limit",
+    Finding.UNDERMINED: "which says nothing, since the blind control told members apart without a model",
+}
+
+
+def _because(worst: Judged) -> str:
+    limit = figure(worst.attack.metric, worst.limit, counted=worst.attack.k is not None)
+    return f"{told(worst)}, {_FINDINGS[worst.finding].format(limit=limit)}"
+
+
+def arm_verdict(
+    arm: str, view: View, judged: Sequence[Judged], controls: Sequence[ControlRecord]
+) -> VerdictRecord:
+    """Return the verdict on one arm in one view, from the attacks that were judged anywhere."""
+    here = sorted((j for j in judged if j.attack.arm == arm and j.attack.view == view), key=lambda j: j.gravity, reverse=True)
+    if not here:
+        return VerdictRecord(view=view, arm=arm, verdict="not tested", because="no attack was run in this view")
+    worst = here[0]
+    if worst.finding is Finding.ABOVE:
+        return VerdictRecord(view=view, arm=arm, verdict="fail", because=_because(worst))
+    if worst.finding is not Finding.WITHIN:
+        return VerdictRecord(view=view, arm=arm, verdict="inconclusive", because=_because(worst))
+    resting = [control for control in controls if concerns(control, arm, view)]
+    broken = [control for control in resting if not control.held]
+    if broken or not resting:
+        why = f"the control {title(broken[0].name)} did not hold: {broken[0].because}" if broken else "no control was run"
+        return VerdictRecord(view=view, arm=arm, verdict="inconclusive", because=f"{_because(worst)}, but {why}")
+    strength = "the only attack" if len(here) == 1 else f"the strongest of {len(here)} attacks"
+    held = f"{len(resting)} control{'s' if len(resting) > 1 else ''} held"
+    return VerdictRecord(view=view, arm=arm, verdict="pass", because=f"{strength}, {_because(worst)}; {held}")
+
+
+def view_verdict(view: View, of_arms: Sequence[VerdictRecord]) -> VerdictRecord:
+    """Return the verdict of a view over its options: that of the worst, and a pass only if every option was tested."""
+    here = [verdict for verdict in of_arms if verdict.view == view]
+    for kind in ("fail", "inconclusive"):
+        found = [verdict for verdict in here if verdict.verdict == kind]
+        if found:
+            return found[0]
+    passed = [verdict for verdict in here if verdict.verdict == "pass"]
+    untested = [str(verdict.arm) for verdict in here if verdict.verdict == "not tested"]
+    if not passed:
+        why = "no attack was run in this view on any option: nothing is known about it"
+        return VerdictRecord(view=view, verdict="not tested", because=why)
+    if untested:
+        why = f"{passed[0].because}; but no attack was run here on {', '.join(untested)}"
+        return VerdictRecord(view=view, arm=passed[0].arm, verdict="inconclusive", because=why)
+    return passed[0]
+
+
+def verdicts(
+    arms: Sequence[ArmRecord], attacks: Sequence[AttackRecord], controls: Sequence[ControlRecord], appetite: Appetite
+) -> tuple[tuple[VerdictRecord, ...], tuple[VerdictRecord, ...]]:
+    """Return the verdict of every view and that of every arm in every view.
+
+    Within a view the arms are judged by their gravest attack, and the gravest arm speaks for the view.
+    """
+    judged = judge_all(attacks, appetite, controls)
+    of_arms = tuple(arm_verdict(arm.name, view, judged, controls) for arm in arms for view in VIEWS)
+    order = {arm: position for position, arm in reversed(list(enumerate(j.attack.arm for j in judged)))}
+    choice = options(arms)
+    ranked = sorted(
+        (verdict for verdict in of_arms if verdict.arm in choice), key=lambda v: order.get(str(v.arm), len(judged))
+    )
+    return tuple(view_verdict(view, ranked) for view in VIEWS), of_arms
