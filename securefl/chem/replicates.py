@@ -68,7 +68,8 @@ def merge_replicates(cells: Cells, classes: NDArray[np.bool_]) -> Merged:
 def _groups(cells: Cells) -> NDArray[np.int64]:
     """Number each (source, compound) in ascending order."""
     width = int(cells.compound.max()) + 1
-    return np.unique(cells.source.astype(np.int64) * width + cells.compound, return_inverse=True)[1].astype(np.int64)
+    number = cells.source.astype(np.int64) * width + cells.compound
+    return np.asarray(np.unique(number, return_inverse=True)[1], dtype=np.int64)
 
 
 def _any_in_group(group: NDArray[np.int64], mask: NDArray[np.bool_], n_groups: int) -> NDArray[np.bool_]:

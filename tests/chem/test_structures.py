@@ -1,0 +1,140 @@
+"""Structures: standardising, scaffolds, fingerprints; a batch gives what single molecules give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from molecules import structures
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator
+
+from securefl.chem.compounds import Recipe, describe, describe_all
+from securefl.chem.fingerprint import environments, fingerprints, fold_bits
+from securefl.chem.keyed import bit_order, public_key
+from securefl.chem.standardise import Refusal, Rules, Structure, standardise
+from securefl.errors import InputError, ParameterError
+
+RECIPE = Recipe(Rules(), radius=3)
+ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
+
+
+def good(smiles: str, rules: Rules | None = None) -> Structure:
+    found = standardise(smiles, rules or Rules())
+    assert isinstance(found, Structure), found
+    return found
+
+
+def test_known_inchikey() -> None:
+    assert good(ASPIRIN).inchikey == "BSYNRYMUTXBXSQ-UHFFFAOYSA-N"
+
+
+@pytest.mark.parametrize("variant", ["CC(=O)Oc1ccccc1C(=O)[O-].[Na+]", "Cl.OC(=O)c1ccccc1OC(C)=O", "O.O.O=C(O)c1ccccc1OC(=O)C"])
+def test_salts_charges_and_spellings_give_one_compound(variant: str) -> None:
+    assert good(variant).smiles == good(ASPIRIN).smiles
+    assert good(variant).inchikey == good(ASPIRIN).inchikey
+
+
+def test_steps_can_be_switched_off() -> None:
+    assert good("CC(=O)[O-].[Na+]", Rules(uncharge=False, normalise=False)).smiles == "CC(=O)[O-]"
+    assert good("C[C@H](N)C(=O)O", Rules(keep_stereo=False)).smiles == good("CC(N)C(=O)O").smiles
+    assert good("Oc1ccccn1", Rules(tautomer=True)).inchikey == good("O=c1cccc[nH]1", Rules(tautomer=True)).inchikey
+    assert good("Oc1ccccn1").smiles != good("O=c1cccc[nH]1").smiles
+
+
+@pytest.mark.parametrize(
+    ("smiles", "reason"),
+    [
+        ("not a molecule", "can't be parsed"),
+        ("c1ccccc", "can't be parsed"),
+        ("C(C)(C)(C)(C)C", "can't be parsed"),
+        ("C" * 101, "101 heavy atoms"),
+        ("[H][H]", "0 heavy atoms"),
+        ("", "0 heavy atoms"),
+    ],
+)
+def test_what_fails_says_why(smiles: str, reason: str) -> None:
+    found = standardise(smiles, Rules())
+    assert isinstance(found, Refusal)
+    assert reason in found.reason
+
+
+def test_rules_are_checked() -> None:
+    with pytest.raises(ParameterError, match=r"min_heavy_atoms=5 must be in 1\.\.4"):
+        Rules(min_heavy_atoms=5, max_heavy_atoms=4)
+    with pytest.raises(ParameterError, match="max_tautomers=0"):
+        Rules(max_tautomers=0)
+
+
+def test_scaffold_ignores_atoms_bonds_and_side_chains() -> None:
+    assert good("Cc1ccccc1").scaffold == good("CCC1CCNCC1").scaffold == "C1CCCCC1"
+    assert good("O=C1CCCN1CC").scaffold == "C1CCCC1"
+    assert good("CCCO").scaffold == good("CCCN").scaffold == "acyclic:CCCC"
+    assert good("CCO").scaffold != good("CC(C)O").scaffold
+
+
+def test_a_scaffold_that_can_not_be_generic_falls_back() -> None:
+    # Six bonds on sulphur: no carbon can stand in its place.
+    assert good("FS(F)(F)(F)(F)F").scaffold.startswith("unperceived:")
+
+
+@pytest.mark.parametrize("bits", [64, 1000, 4096, 32768])
+def test_folded_hashes_are_rdkits_fingerprint_bit_for_bit(bits: int) -> None:
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=bits)
+    smiles = structures(120)
+    matrix = fingerprints(smiles, bits=bits, radius=3)
+    for row, one in enumerate(smiles):
+        expected = sorted(generator.GetFingerprint(Chem.MolFromSmiles(one)).GetOnBits())
+        assert matrix[row].indices.tolist() == expected
+    assert matrix.dtype == np.uint8
+    assert set(matrix.data.tolist()) == {1}
+    assert matrix.shape == (120, bits)
+
+
+def test_radius_counts() -> None:
+    mol = Chem.MolFromSmiles(ASPIRIN)
+    sets = [set(environments(mol, radius).tolist()) for radius in (1, 2, 3)]
+    assert sets[0] < sets[1] < sets[2]
+
+
+def test_the_keyed_order_moves_columns_and_nothing_else() -> None:
+    smiles = structures(60)
+    key = public_key(3)
+    plain, moved = fingerprints(smiles, bits=512, radius=2), fingerprints(smiles, bits=512, radius=2, key=key)
+    order = bit_order(key, 512)
+    np.testing.assert_array_equal(moved.toarray()[:, order], plain.toarray())
+    assert moved.has_sorted_indices
+    assert all(np.all(np.diff(moved[row].indices) > 0) for row in range(60))
+
+
+def test_fingerprints_of_no_and_of_bad_molecules() -> None:
+    assert fold_bits([], 64).shape == (0, 64)
+    with pytest.raises(InputError, match="'xyz' can't be parsed"):
+        fingerprints(["CCO", "xyz"], bits=64, radius=2)
+
+
+def test_a_batch_is_what_single_molecules_are() -> None:
+    smiles = [*structures(100), "nonsense", *reversed(structures(100))]
+    batch = describe_all(smiles, RECIPE)
+    for one, found in zip(smiles, batch, strict=True):
+        alone = describe(one, RECIPE)
+        assert found[:3] == alone[:3]
+        assert found.reason == alone.reason
+        np.testing.assert_array_equal(found.hashes, alone.hashes)
+
+
+def test_worker_processes_change_nothing_and_progress_ends_at_the_total() -> None:
+    smiles = structures() * 4 + ["bad"] * 3
+    seen: list[tuple[str, int, int]] = []
+    parallel = describe_all(smiles, RECIPE, workers=2, progress=lambda *step: seen.append(step))
+    single = describe_all(smiles, RECIPE, workers=1)
+    assert [one[:3] for one in parallel] == [one[:3] for one in single]
+    assert all(np.array_equal(a.hashes, b.hashes) for a, b in zip(parallel, single, strict=True))
+    assert seen[-1] == ("structures", len(smiles), len(smiles))
+    assert [step[1] for step in seen] == sorted(step[1] for step in seen)
+
+
+def test_standardising_twice_changes_nothing() -> None:
+    for smiles in structures(200):
+        once = good(smiles)
+        twice = good(once.smiles)
+        assert (twice.smiles, twice.inchikey, twice.scaffold) == (once.smiles, once.inchikey, once.scaffold)
