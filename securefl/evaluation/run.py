@@ -102,9 +102,15 @@ def ordered(arms: Sequence[ArmName]) -> tuple[ArmName, ...]:
 
 
 def run(
-    dataset: Dataset, config: RunConfig, out: Path, *, rng: Rng, progress: Progress = silent
+    dataset: Dataset,
+    config: RunConfig,
+    out: Path,
+    *,
+    rng: Rng,
+    only: Sequence[ArmName] | None = None,
+    progress: Progress = silent,
 ) -> tuple[ArmRecord, ...]:
-    """Train every arm of ``config`` on ``dataset`` into the folder ``out`` and return their records.
+    """Train the arms of ``config`` (or ``only`` some of them) into the folder ``out`` and return their records.
 
     Finished arms are read, not trained again.
 
@@ -116,6 +122,8 @@ def run(
     open_run(out, dataset, config)
     records = []
     for arm in arms:
+        if only is not None and arm not in only:
+            continue
         folder = arm_folder(out, arm)
         if (folder / ARM_FILE).exists():
             records.append(read_record(ArmRecord, folder / ARM_FILE))
