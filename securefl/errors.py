@@ -59,6 +59,7 @@ class AbortReason(Enum):
 
     TOO_FEW_CLIENTS = "too few clients"
     BAD_SIGNATURE = "signature does not verify"
+    BAD_KEY = "public key is unusable"
     BAD_SHARE = "share does not verify"
     BAD_COMMITMENT = "secret does not match its commitment"
     BAD_CIPHERTEXT = "ciphertext does not verify"
@@ -67,6 +68,8 @@ class AbortReason(Enum):
     MISSING_SELF = "own message is missing from what the server relayed"
     WRONG_ROUND = "message is of another run, round or phase"
     WRONG_ROSTER = "message is bound to another roster"
+    INCONSISTENT_VIEW = "parties were shown different messages"
+    BROKEN_CHAIN = "envelope does not follow its sender's previous one"
     WRONG_MODEL = "message is bound to another model"
     ROUND_REUSED = "round number was used before"
     SECOND_UNMASKING = "a second, different unmasking request"

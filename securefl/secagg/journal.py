@@ -1,0 +1,132 @@
+"""What a client must remember across restarts: the last round that it began, and the one unmasking request it answered.
+
+The journal is written before anything is sent. A crash between write and send therefore skips the round: it never reuses a
+mask. A client that lost its round state counts as dropped; it can't begin the same round again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Protocol
+
+from securefl.errors import AbortReason, InputError, ProtocolAbort
+
+
+class Journal(Protocol):
+    """A client's memory of one run."""
+
+    def begin(self, round: int) -> None:
+        """Record that ``round`` begins.
+
+        Raises:
+            ProtocolAbort: ROUND_REUSED, the round is not above the last one.
+        """
+        ...
+
+    def answer(self, round: int, request: bytes) -> None:
+        """Record that the unmasking request with hash ``request`` is answered in ``round``.
+
+        Raises:
+            ProtocolAbort: SECOND_UNMASKING, a different request was answered in this round; or ROUND_REUSED, the round is
+                not the one that was begun.
+        """
+        ...
+
+
+class MemoryJournal:
+    """A journal for simulations: it does not survive the process."""
+
+    def __init__(self) -> None:
+        self._round = 0
+        self._request: bytes | None = None
+
+    def begin(self, round: int) -> None:
+        """Record that ``round`` begins."""
+        _require_growth(self._round, round)
+        self._round, self._request = round, None
+
+    def answer(self, round: int, request: bytes) -> None:
+        """Record the one unmasking request of ``round``."""
+        _require_single(self._round, self._request, round, request)
+        self._request = request
+
+
+class FileJournal:
+    """A journal in a JSON file, replaced atomically and synced to disk before each call returns."""
+
+    def __init__(self, path: Path, *, run_id: bytes) -> None:
+        """Open or create the journal of ``run_id`` at ``path``.
+
+        Raises:
+            InputError: the file can't be read, is no journal, or belongs to another run.
+        """
+        self._path = path
+        self._run_id = run_id.hex()
+        self._round = 0
+        self._request: bytes | None = None
+        if path.exists():
+            self._load()
+
+    def begin(self, round: int) -> None:
+        """Record that ``round`` begins."""
+        _require_growth(self._round, round)
+        self._store(round, None)
+
+    def answer(self, round: int, request: bytes) -> None:
+        """Record the one unmasking request of ``round``."""
+        _require_single(self._round, self._request, round, request)
+        self._store(round, request)
+
+    def _load(self) -> None:
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            run_id, self._round = str(content["run_id"]), int(content["round"])
+            request = content["request"]
+            self._request = None if request is None else bytes.fromhex(request)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"journal {self._path} can't be read: {error}") from error
+        if run_id != self._run_id:
+            raise InputError(f"journal {self._path} belongs to run {run_id[:16]}, not {self._run_id[:16]}")
+
+    def _store(self, round: int, request: bytes | None) -> None:
+        content = {"run_id": self._run_id, "round": round, "request": None if request is None else request.hex()}
+        write_durably(self._path, json.dumps(content).encode())
+        self._round, self._request = round, request
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write ``content`` under a temporary name, sync it, rename it, sync the folder: after a crash it is old or new.
+
+    Raises:
+        InputError: the file can't be written; what was there is untouched.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"can't write {path}: {error.strerror}") from error
+
+
+def _require_growth(last: int, round: int) -> None:
+    if round <= last:
+        raise ProtocolAbort(AbortReason.ROUND_REUSED, round=round, detail=f"round={round} must be > {last}")
+
+
+def _require_single(begun: int, answered: bytes | None, round: int, request: bytes) -> None:
+    if round != begun:
+        raise ProtocolAbort(AbortReason.ROUND_REUSED, round=round, detail=f"the round begun last is {begun}")
+    if answered is not None and answered != request:
+        raise ProtocolAbort(AbortReason.SECOND_UNMASKING, round=round)

@@ -1,0 +1,300 @@
+"""A client of the masking protocol: Advertised -> Shared -> Masked -> Checked -> Unmasked, one frozen class for each.
+
+Reference: Bonawitz et al. 2017, Fig. 4, the malicious variant, with the survivors' masked inputs named by signed envelopes.
+What a client enforces against a malicious operator: signatures under the roster's keys over everything relayed; the same view
+for everyone; the round, the roster and the model that it agreed to; itself among the survivors; the policy's numbers; one
+unmasking request a round, and for each partner one kind of share. A byte-identical repeat of the last request gets the stored
+bytes; nothing is computed twice.
+
+NOT protected: the sum itself; a client whose journal was set back by its owner; a partner that lies about its own input;
+availability (any party can stop a round). Python can't wipe the secrets that a state drops, and only the libraries' part of
+the arithmetic runs in constant time. With n = 3 and one colluder, the colluder and the operator know the sum of two partners.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from securefl.crypto import agreement, shamir
+from securefl.crypto.keystream import masked_chunks
+from securefl.crypto.sealed import decrypt_once, encrypt_once
+from securefl.errors import AbortReason, TooFewClients, VerificationError
+from securefl.secagg.base import ClientState, Continue
+from securefl.secagg.codec import party_list
+from securefl.secagg.envelope import NO_VIEW, Envelope, Sealed
+from securefl.secagg.masking.keys import KeyEnd
+from securefl.secagg.masking.member import Expected, Member
+from securefl.secagg.masking.messages import (
+    Advert,
+    Phase,
+    ReleasedShare,
+    ShareKind,
+    SharePair,
+    decode_sealed,
+    encode_released,
+    encode_sealed,
+)
+from securefl.types import ClientId, RingVector, Rng, Secret
+
+Step: TypeAlias = "Continue[ClientState, bytes]"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSecrets:
+    """What a client draws for one round: two X25519 keys, the self-mask seed, and the coins of its Shamir polynomials."""
+
+    mask_key: Secret
+    seal_key: Secret
+    seed: Secret
+    coins: Secret
+
+    @classmethod
+    def draw(cls, threshold: int, *, rng: Rng) -> RoundSecrets:
+        """Return fresh secrets for shares with ``threshold``."""
+        coins = Secret(rng.bytes(2 * shamir.rand_size(threshold)))
+        seed = Secret(rng.bytes(shamir.SECRET_SIZE))
+        return cls(agreement.generate_secret(rng=rng), agreement.generate_secret(rng=rng), seed, coins)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The last request and the answer to it, kept so that a retry gets identical bytes."""
+
+    request: bytes
+    sealed: Sealed
+
+
+def advertise_keys(member: Member, update: RingVector, *, rng: Rng) -> Continue[ClientState, bytes]:
+    """Begin the round: record it, draw its secrets, advertise public keys and the seed's commitment.
+
+    Raises:
+        ProtocolAbort: ROUND_REUSED, the journal knows this round or a later one; nothing was drawn or sent.
+    """
+    member.journal.begin(member.channel.context.round)
+    secrets = RoundSecrets.draw(member.graph.threshold, rng=rng)
+    advert = Advert(
+        agreement.public_key(secrets.mask_key),
+        agreement.public_key(secrets.seal_key),
+        member.keys.commitment(secrets.seed, member.me),
+    )
+    sealed = member.write(Phase.ADVERTISE_KEYS, [advert.encode()], member.channel.genesis(member.me), NO_VIEW)
+    return Continue(Advertised(member, update, secrets, sealed), sealed.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """The client has advertised its keys and waits for everyone's."""
+
+    member: Member
+    update: RingVector = field(repr=False)
+    secrets: RoundSecrets
+    sent: Sealed
+
+    def next(self, inbound: bytes) -> Step:
+        """Check the advertised keys, share both secrets with the circle."""
+        member = self.member
+        chain = {client: member.channel.genesis(client) for client in member.roster.clients}
+        envelopes = member.collect(inbound, Phase.SHARE_KEYS, Expected(chain=chain, view=NO_VIEW, own=self.sent))
+        member.require(len(envelopes))
+        adverts = read_adverts(member, envelopes)
+        view = hashlib.sha256(inbound).digest()
+        own_pair, sealed_pairs = self._share(adverts, view)
+        sent = member.write(Phase.SHARE_KEYS, [encode_sealed(sealed_pairs)], self.sent.digest, view)
+        later = Shared(member, self.update, self.secrets, own_pair, adverts, _digests(envelopes), Answered(view, sent))
+        return Continue(later, sent.message)
+
+    def _share(self, adverts: Mapping[ClientId, Advert], key_list: bytes) -> tuple[SharePair, dict[ClientId, bytes]]:
+        """Split seed and mask key among the circle; the client's own pair stays with it, the others are sealed."""
+        member, secrets = self.member, self.secrets
+        points = sorted(member.circle & set(adverts))
+        if len(points) < member.graph.threshold:
+            raise TooFewClients(round=member.channel.context.round, have=len(points), need=member.graph.threshold)
+        coins, half = secrets.coins.expose(), shamir.rand_size(member.graph.threshold)
+        seed_shares = shamir.split(secrets.seed, threshold=member.graph.threshold, points=points, rand=coins[:half])
+        key_shares = shamir.split(secrets.mask_key, threshold=member.graph.threshold, points=points, rand=coins[half:])
+        pairs = {client: SharePair(seed_shares[client], key_shares[client]) for client in points}
+        me = KeyEnd(member.me, adverts[member.me].seal_key)
+        sealed = {}
+        for client in points:
+            if client != member.me:
+                peer = KeyEnd(client, adverts[client].seal_key)
+                key = member.keys.share_seal(secrets.seal_key, me, peer, sending=True)
+                binding = member.keys.share_binding(key_list, member.me, client)
+                sealed[client] = encrypt_once(key, pairs[client].encode(), binding)
+        return pairs[member.me], sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The client has shared its secrets and waits for the shares of the others."""
+
+    member: Member
+    update: RingVector = field(repr=False)
+    secrets: RoundSecrets
+    own_pair: SharePair
+    adverts: Mapping[ClientId, Advert] = field(repr=False)
+    chain: Mapping[ClientId, bytes] = field(repr=False)
+    answered: Answered
+
+    def next(self, inbound: bytes) -> Step:
+        """Check and open the shares, then send the masked input."""
+        view = hashlib.sha256(inbound).digest()
+        if view == self.answered.request:
+            return Continue(self, self.answered.sealed.message)
+        member = self.member
+        expected = Expected(chain=self.chain, view=self.answered.request, own=self.answered.sealed)
+        envelopes = member.collect(inbound, Phase.MASKED_INPUT, expected)
+        member.require(len(envelopes))
+        held = {member.me: self.own_pair}
+        for sender in sorted(member.circle & set(envelopes) - {member.me}):
+            held[sender] = self._open_pair(sender, envelopes[sender])
+        if len(held) < member.graph.threshold:
+            raise TooFewClients(round=member.channel.context.round, have=len(held), need=member.graph.threshold)
+        sent = member.write(Phase.MASKED_INPUT, self._masked(frozenset(held)), self.answered.sealed.digest, view)
+        return Continue(Masked(member, held, _digests(envelopes), Answered(view, sent)), sent.message)
+
+    def _open_pair(self, sender: ClientId, envelope: Envelope) -> SharePair:
+        member, channel = self.member, self.member.channel
+        with channel.decoding(sender):
+            sealed = decode_sealed(_payload(envelope))
+        if set(sealed) != (member.graph.circles[sender] & set(self.adverts)) - {sender}:
+            raise channel.abort(AbortReason.MALFORMED, sender, "shares for other recipients than it has")
+        mine, peer = KeyEnd(member.me, self.adverts[member.me].seal_key), KeyEnd(sender, self.adverts[sender].seal_key)
+        key = member.keys.share_seal(self.secrets.seal_key, peer, mine, sending=False)
+        try:
+            binding = member.keys.share_binding(self.answered.request, sender, member.me)
+            plain = decrypt_once(key, sealed[member.me], binding)
+        except VerificationError as error:
+            raise channel.abort(AbortReason.BAD_CIPHERTEXT, sender) from error
+        with channel.decoding(sender):
+            pair = SharePair.decode(plain)
+        return pair
+
+    def _masked(self, circle: frozenset[ClientId]) -> Iterator[memoryview]:
+        """Yield the input plus the self-mask plus the pairwise masks: the lower number of a pair adds, the higher subtracts."""
+        member, keys = self.member, self.member.keys
+        me = KeyEnd(member.me, self.adverts[member.me].mask_key)
+        add: list[Secret] = [keys.self_mask(self.secrets.seed, member.me)]
+        subtract: list[Secret] = []
+        for peer in sorted(circle - {member.me}):
+            mask = keys.pair_mask(self.secrets.mask_key, me, KeyEnd(peer, self.adverts[peer].mask_key))
+            (add if member.me < peer else subtract).append(mask)
+        for chunk in masked_chunks(self.update, add=add, subtract=subtract, cipher=member.roster.cipher):
+            yield chunk.data
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """The client has sent its masked input and waits to hear whose inputs arrived."""
+
+    member: Member
+    held: Mapping[ClientId, SharePair] = field(repr=False)
+    chain: Mapping[ClientId, bytes] = field(repr=False)
+    answered: Answered
+
+    def next(self, inbound: bytes) -> Step:
+        """Check the survivors against the policy and sign them."""
+        view = hashlib.sha256(inbound).digest()
+        if view == self.answered.request:
+            return Continue(self, self.answered.sealed.message)
+        member, channel = self.member, self.member.channel
+        expected = Expected(chain=self.chain, view=self.answered.request, own=self.answered.sealed)
+        envelopes = member.collect(inbound, Phase.CONSISTENCY, expected)
+        survivors = frozenset(envelopes)
+        required = member.roster.policy.required
+        if len(survivors) < required or len(survivors & member.circle) < member.graph.threshold:
+            detail = f"survivors={len(survivors)} must be >= {required}"
+            raise channel.abort(AbortReason.THRESHOLD_LOWERED, detail=detail)
+        size = envelopes[member.me].payload_size
+        for sender, envelope in envelopes.items():
+            if envelope.payload_size != size:
+                raise channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes, not {size}")
+        sent = member.write(Phase.CONSISTENCY, [party_list(survivors)], self.answered.sealed.digest, view)
+        return Continue(Checked(member, self.held, survivors, _digests(envelopes), Answered(view, sent)), sent.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The client has signed the survivors and waits for the others' signatures over the same."""
+
+    member: Member
+    held: Mapping[ClientId, SharePair] = field(repr=False)
+    survivors: frozenset[ClientId]
+    chain: Mapping[ClientId, bytes] = field(repr=False)
+    answered: Answered
+
+    def next(self, inbound: bytes) -> Step:
+        """Check that enough survivors signed the same, then release one kind of share for each partner."""
+        view = hashlib.sha256(inbound).digest()
+        if view == self.answered.request:
+            return Continue(self, self.answered.sealed.message)
+        member, channel = self.member, self.member.channel
+        expected = Expected(
+            chain=self.chain,
+            view=self.answered.request,
+            own=self.answered.sealed,
+            mismatch=AbortReason.INCONSISTENT_SURVIVORS,
+        )
+        envelopes = member.collect(inbound, Phase.UNMASK, expected)
+        for sender, envelope in envelopes.items():
+            if _payload(envelope) != party_list(self.survivors):
+                raise channel.abort(AbortReason.INCONSISTENT_SURVIVORS, sender)
+        member.require(len(envelopes))
+        # Written down before it is answered: a client set back to this state still refuses a second request.
+        member.journal.answer(channel.context.round, view)
+        payload = [encode_released(self._release(owner) for owner in self.held)]
+        sent = member.write(Phase.UNMASK, payload, self.answered.sealed.digest, view)
+        return Continue(Unmasked(member, Answered(view, sent)), sent.message)
+
+    def _release(self, owner: ClientId) -> ReleasedShare:
+        pair = self.held[owner]
+        if owner in self.survivors:
+            return ReleasedShare(owner, ShareKind.SELF_MASK_SEED, pair.seed_share)
+        return ReleasedShare(owner, ShareKind.MASK_KEY, pair.key_share)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmasked:
+    """The client has released its shares; its secrets are dropped. It answers the same request with the same bytes."""
+
+    member: Member
+    answered: Answered
+
+    def next(self, inbound: bytes) -> Step:
+        """Repeat the answer, or refuse.
+
+        Raises:
+            ProtocolAbort: SECOND_UNMASKING, the request is not the one that was answered.
+        """
+        if hashlib.sha256(inbound).digest() != self.answered.request:
+            raise self.member.channel.abort(AbortReason.SECOND_UNMASKING)
+        return Continue(self, self.answered.sealed.message)
+
+
+def read_adverts(member: Member, envelopes: Mapping[ClientId, Envelope]) -> dict[ClientId, Advert]:
+    """Return the advertised keys; no public key may appear twice.
+
+    Raises:
+        ProtocolAbort: MALFORMED, or DUPLICATE_PARTY for a key that somebody else has advertised too.
+    """
+    adverts: dict[ClientId, Advert] = {}
+    seen: set[bytes] = set()
+    for sender, envelope in envelopes.items():
+        with member.channel.decoding(sender):
+            advert = Advert.decode(_payload(envelope))
+        if {advert.mask_key, advert.seal_key} & seen or advert.mask_key == advert.seal_key:
+            raise member.channel.abort(AbortReason.DUPLICATE_PARTY, sender, "advertises a key that is taken")
+        seen |= {advert.mask_key, advert.seal_key}
+        adverts[sender] = advert
+    return adverts
+
+
+def _digests(envelopes: Mapping[ClientId, Envelope]) -> dict[ClientId, bytes]:
+    return {sender: envelope.digest for sender, envelope in envelopes.items()}
+
+
+def _payload(envelope: Envelope) -> memoryview:
+    return memoryview(b"") if envelope.payload is None else envelope.payload

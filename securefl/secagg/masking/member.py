@@ -1,0 +1,81 @@
+"""What one client knows for a whole round, and the checks that it makes on everything that the operator relays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from securefl.crypto.signature import SigningKey
+from securefl.errors import AbortReason, TooFewClients
+from securefl.secagg.envelope import Channel, Envelope, Sealed, Slip, seal
+from securefl.secagg.journal import Journal
+from securefl.secagg.masking.graph import Graph
+from securefl.secagg.masking.keys import KeySchedule
+from securefl.secagg.masking.messages import Phase, open_bundle
+from securefl.secagg.roster import Roster
+from securefl.types import ClientId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Client ``me`` in one round: the roster that it signed, its identity key, its journal, the graph of the round."""
+
+    me: ClientId
+    channel: Channel
+    roster: Roster
+    identity: SigningKey
+    journal: Journal
+    graph: Graph
+
+    @property
+    def circle(self) -> frozenset[ClientId]:
+        """The clients that this one shares masks and secrets with, itself included."""
+        return self.graph.circles[self.me]
+
+    @property
+    def keys(self) -> KeySchedule:
+        """The key schedule of the round."""
+        return KeySchedule(self.channel)
+
+    def write(self, phase: Phase, payload: Iterable[bytes | memoryview], previous: bytes, view: bytes) -> Sealed:
+        """Return this client's signed envelope of ``phase``."""
+        return seal(self.channel, Slip(phase=phase, sender=self.me, previous=previous, view=view), payload, key=self.identity)
+
+    def collect(self, inbound: bytes, asks: Phase, expected: Expected) -> dict[ClientId, Envelope]:
+        """Return the envelopes that the operator relays, each checked against what this client already knows.
+
+        Raises:
+            ProtocolAbort: a stranger or somebody who dropped out before, a broken chain, another view, this client's own
+                envelope missing or changed, or whatever :func:`~securefl.secagg.masking.messages.open_bundle` finds.
+        """
+        envelopes = open_bundle(self.channel, inbound, asks)
+        for sender, envelope in envelopes.items():
+            if sender not in expected.chain:
+                raise self.channel.abort(AbortReason.UNKNOWN_PARTY, sender, "is not part of this round any more")
+            if envelope.view != expected.view:
+                raise self.channel.abort(expected.mismatch, sender)
+            if envelope.previous != expected.chain[sender]:
+                raise self.channel.abort(AbortReason.BROKEN_CHAIN, sender)
+        own = envelopes.get(self.me)
+        if own is None or own.head != expected.own.head:
+            raise self.channel.abort(AbortReason.MISSING_SELF, self.me)
+        return envelopes
+
+    def require(self, have: int) -> None:
+        """Check that enough clients are left to go on.
+
+        Raises:
+            TooFewClients: fewer than the policy requires.
+        """
+        if have < self.roster.policy.required:
+            raise TooFewClients(round=self.channel.context.round, have=have, need=self.roster.policy.required)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a client expects of the next bundle: who may be in it after which envelope, made on which view."""
+
+    chain: Mapping[ClientId, bytes] = field(repr=False)
+    view: bytes
+    own: Sealed
+    mismatch: AbortReason = AbortReason.INCONSISTENT_VIEW

@@ -1,0 +1,175 @@
+"""What the masking protocol puts into envelopes and bundles; SPEC.md has the table of sizes that a test checks.
+
+A *bundle* is the operator's message: the envelopes of one phase in ascending order of their senders, the same bytes for every
+client. In the phase ``CONSISTENCY`` it lists the survivors by their detached masked-input envelopes, so that the operator
+can name nobody who did not sign an input. Bundles are not signed: each client checks what is inside.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from securefl.crypto.agreement import PUBLIC_SIZE
+from securefl.crypto.commitment import COMMITMENT_SIZE
+from securefl.crypto.sealed import OVERHEAD_SIZE
+from securefl.crypto.shamir import SHARE_SIZE
+from securefl.errors import AbortReason, DecodeError
+from securefl.secagg.base import RoundContext
+from securefl.secagg.codec import HASH_SIZE, Reader, context_digest, u8, u16, u32
+from securefl.secagg.envelope import Channel, Envelope, head_size, open_envelope
+from securefl.types import ClientId, Secret
+
+WIRE_ID = b"masking/1"
+
+
+class Phase(IntEnum):
+    """The client messages of a round, in order."""
+
+    ADVERTISE_KEYS = 1
+    SHARE_KEYS = 2
+    MASKED_INPUT = 3
+    CONSISTENCY = 4
+    UNMASK = 5
+
+
+PHASES = tuple(phase.name.lower() for phase in Phase)
+ADVERT_SIZE = 2 * PUBLIC_SIZE + COMMITMENT_SIZE
+SEALED_PAIR_SIZE = 2 * SHARE_SIZE + OVERHEAD_SIZE
+
+
+class ShareKind(IntEnum):
+    """Which of a partner's two secrets a share is of; for each partner a client releases one kind, once."""
+
+    SELF_MASK_SEED = 1
+    MASK_KEY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Advert:
+    """A client's public keys of the round, and the commitment to its self-mask seed; 96 bytes."""
+
+    mask_key: bytes
+    seal_key: bytes
+    commitment: bytes
+
+    def encode(self) -> bytes:
+        """Return the three fields."""
+        return self.mask_key + self.seal_key + self.commitment
+
+    @classmethod
+    def decode(cls, payload: memoryview) -> Advert:
+        """Return the advert in ``payload``; raises DecodeError."""
+        reader = Reader(payload)
+        advert = cls(reader.take(PUBLIC_SIZE), reader.take(PUBLIC_SIZE), reader.take(COMMITMENT_SIZE))
+        reader.finish()
+        return advert
+
+
+@dataclass(frozen=True, slots=True)
+class SharePair:
+    """The shares of one partner's self-mask seed and mask key that one client holds; 66 bytes, always sealed."""
+
+    seed_share: Secret
+    key_share: Secret
+
+    def encode(self) -> Secret:
+        """Return both shares."""
+        return Secret(self.seed_share.expose() + self.key_share.expose())
+
+    @classmethod
+    def decode(cls, plain: Secret) -> SharePair:
+        """Return the shares in ``plain``; raises DecodeError."""
+        reader = Reader(plain.expose())
+        pair = cls(Secret(reader.take(SHARE_SIZE)), Secret(reader.take(SHARE_SIZE)))
+        reader.finish()
+        return pair
+
+
+def encode_sealed(sealed: Mapping[ClientId, bytes]) -> bytes:
+    """Return the sealed share pairs for every recipient, ascending."""
+    return u16(len(sealed)) + b"".join(u16(client) + sealed[client] for client in sorted(sealed))
+
+
+def decode_sealed(payload: memoryview) -> dict[ClientId, bytes]:
+    """Return the sealed share pairs by recipient; raises DecodeError."""
+    reader = Reader(payload)
+    rows = [(ClientId(reader.u16()), reader.take(SEALED_PAIR_SIZE)) for _ in range(reader.u16())]
+    reader.finish()
+    _require_ascending([client for client, _ in rows])
+    return dict(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedShare:
+    """A share that a client gives to the operator: of whose secret, of which kind."""
+
+    owner: ClientId
+    kind: ShareKind
+    share: Secret = field(repr=False)
+
+
+def encode_released(shares: Iterable[ReleasedShare]) -> bytes:
+    """Return the released shares, ascending by owner."""
+    rows = sorted(shares, key=lambda released: released.owner)
+    return u16(len(rows)) + b"".join(u16(row.owner) + u8(row.kind) + row.share.expose() for row in rows)
+
+
+def decode_released(payload: memoryview) -> tuple[ReleasedShare, ...]:
+    """Return the released shares; raises DecodeError."""
+    reader = Reader(payload)
+    rows = []
+    for _ in range(reader.u16()):
+        owner, kind = ClientId(reader.u16()), reader.u8()
+        if kind not in tuple(ShareKind):
+            raise DecodeError(f"share kind {kind} is unknown")
+        rows.append(ReleasedShare(owner, ShareKind(kind), Secret(reader.take(SHARE_SIZE))))
+    reader.finish()
+    _require_ascending([row.owner for row in rows])
+    return tuple(rows)
+
+
+def encode_bundle(context: RoundContext, phase: Phase, envelopes: Mapping[ClientId, bytes]) -> bytes:
+    """Return the operator's message that asks for ``phase``."""
+    head = context_digest(WIRE_ID, context) + u8(phase) + u16(len(envelopes))
+    return b"".join((head, *(u32(len(envelopes[c])) + envelopes[c] for c in sorted(envelopes))))
+
+
+def bundle_overhead() -> int:
+    """Return the bytes of a bundle beside 4 bytes and the envelope of each sender."""
+    return HASH_SIZE + 1 + 2
+
+
+def open_bundle(channel: Channel, inbound: bytes, asks: Phase) -> dict[ClientId, Envelope]:
+    """Return the verified envelopes in the operator's message that asks for phase ``asks``, by sender.
+
+    Raises:
+        ProtocolAbort: WRONG_ROUND, MALFORMED, DUPLICATE_PARTY, or what :func:`~securefl.secagg.envelope.open_envelope` finds.
+    """
+    detached = asks is Phase.CONSISTENCY
+    found: dict[ClientId, Envelope] = {}
+    with channel.decoding():
+        reader = Reader(inbound)
+        if reader.take(HASH_SIZE) != context_digest(WIRE_ID, channel.context) or reader.u8() != asks:
+            raise channel.abort(AbortReason.WRONG_ROUND, detail="the operator's message asks for something else")
+        for _ in range(reader.u16()):
+            message = reader.view(reader.u32())
+            envelope = open_envelope(channel, message, asks - 1, detached=detached)
+            if envelope.sender in found:
+                raise channel.abort(AbortReason.DUPLICATE_PARTY, envelope.sender)
+            found[envelope.sender] = envelope
+        reader.finish()
+        _require_ascending(list(found))
+    return found
+
+
+def masked_input_size(length: int, itemsize: int, tags: int = 0) -> int:
+    """Return the size of a masked-input envelope: 4 or 8 bytes a coordinate and a constant."""
+    return head_size(WIRE_ID) + length * itemsize + 8 * tags
+
+
+def _require_ascending(clients: list[ClientId]) -> None:
+    if any(left >= right for left, right in itertools.pairwise(clients)):
+        raise DecodeError("parties are not strictly ascending")

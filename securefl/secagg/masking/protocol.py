@@ -1,0 +1,153 @@
+"""The masking protocol as a scheme: one round bound to its context, and the set-up of a run with every party's keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from securefl.crypto.keystream import Cipher
+from securefl.crypto.signature import SigningKey
+from securefl.errors import AbortReason, ParameterError, ProtocolAbort
+from securefl.quantize import Quantizer
+from securefl.secagg.base import ClientState, Continue, RoundContext, ServerState
+from securefl.secagg.envelope import Channel
+from securefl.secagg.journal import Journal, MemoryJournal
+from securefl.secagg.masking.client import advertise_keys
+from securefl.secagg.masking.graph import Graph, complete
+from securefl.secagg.masking.member import Member
+from securefl.secagg.masking.messages import PHASES, WIRE_ID
+from securefl.secagg.masking.server import Advertising, Operator
+from securefl.secagg.policy import Policy
+from securefl.secagg.roster import Partner, Roster, SignedRoster
+from securefl.types import ClientId, RingVector, Rng
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskingOptions:
+    """What the roster of a run fixes; by default one tolerated colluder and the smallest threshold with 2t > n + c."""
+
+    colluders: int = 1
+    minimum: int = 2
+    threshold: int | None = None
+    cipher: Cipher = Cipher.AES_256
+
+    def policy(self, parties: int) -> Policy:
+        """Return the policy for ``parties`` clients; raises ParameterError."""
+        if self.threshold is None:
+            return Policy.smallest(parties, colluders=self.colluders, minimum=self.minimum)
+        return Policy(parties=parties, threshold=self.threshold, colluders=self.colluders, minimum=self.minimum)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One client's side of a run: its identity key and its journal."""
+
+    identity: SigningKey
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
+class PairwiseMasking:
+    """One round of the masking protocol."""
+
+    context: RoundContext
+    roster: Roster
+    parties: Mapping[ClientId, Party] = field(repr=False)
+    wire_id: ClassVar[bytes] = WIRE_ID
+    phases: ClassVar[tuple[str, ...]] = PHASES
+
+    @property
+    def channel(self) -> Channel:
+        """What envelopes of this round are written and checked with."""
+        return Channel(wire_id=WIRE_ID, context=self.context, keys=self.roster.keys)
+
+    @property
+    def graph(self) -> Graph:
+        """Who shares masks with whom."""
+        return complete(self.roster.clients, self.roster.policy)
+
+    def client(self, me: ClientId, update: RingVector, *, rng: Rng) -> Continue[ClientState, bytes]:
+        """Begin the round as client ``me``.
+
+        Raises:
+            ProtocolAbort: WRONG_ROSTER or ROUND_REUSED; nothing was sent.
+            ParameterError: the update is no vector of the roster's ring.
+        """
+        if self.context.roster_hash != self.roster.hash:
+            raise ProtocolAbort(AbortReason.WRONG_ROSTER, round=self.context.round, detail="not the roster that was signed")
+        if update.dtype != self.roster.quantizer.dtype or update.ndim != 1 or not len(update):
+            raise ParameterError(f"update dtype={update.dtype} shape={update.shape} must be a vector of the roster's ring")
+        party = self.parties[me]
+        member = Member(
+            me=me, channel=self.channel, roster=self.roster, identity=party.identity, journal=party.journal, graph=self.graph
+        )  # fmt: skip
+        return advertise_keys(member, update, rng=rng)
+
+    def server(self, cohort: frozenset[ClientId]) -> ServerState:
+        """Return the operator, waiting for the keys of ``cohort``."""
+        operator = Operator(channel=self.channel, roster=self.roster, graph=self.graph)
+        return Advertising(operator, cohort & self.roster.clients)
+
+    def decryptors(self, *, rng: Rng) -> Mapping[ClientId, ClientState]:
+        """There are none."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskingSetup:
+    """A run: the roster that everyone signed, and every party's side, held in one process by simulations and tests."""
+
+    run_id: bytes
+    signed: SignedRoster
+    parties: Mapping[ClientId, Party] = field(repr=False)
+    setup_seconds: float
+    warnings: tuple[str, ...] = ()
+    name: ClassVar[str] = "masking"
+
+    @property
+    def roster_hash(self) -> bytes:
+        """SHA-256 of the roster, 32 bytes."""
+        return self.signed.roster.hash
+
+    def round(self, context: RoundContext) -> PairwiseMasking:
+        """Return the scheme of one round."""
+        return PairwiseMasking(context, self.signed.roster, self.parties)
+
+
+def set_up(
+    clients: Sequence[ClientId], *, quantizer: Quantizer, run_id: bytes, rng: Rng, options: object | None = None
+) -> MaskingSetup:
+    """Return a run for ``clients``: fresh identity keys, a roster signed by everyone and verified.
+
+    Raises:
+        ParameterError: the policy can't be met (two clients, say), or ``options`` are not :class:`MaskingOptions`.
+        CapacityError: the sum of all clients could wrap.
+    """
+    started = time.process_time()
+    chosen = MaskingOptions() if options is None else options
+    if not isinstance(chosen, MaskingOptions):
+        raise ParameterError(f"masking takes MaskingOptions, not {type(options).__name__}")
+    if len(run_id) != 32:
+        raise ParameterError(f"run_id of {len(run_id)} bytes must have 32")
+    parties = {client: Party(SigningKey.generate(rng=rng), MemoryJournal()) for client in sorted(clients)}
+    partners = tuple(Partner(client, f"partner {client}", party.identity.verify_key) for client, party in parties.items())
+    roster = Roster(
+        epoch=1, partners=partners, policy=chosen.policy(len(partners)), quantizer=quantizer, cipher=chosen.cipher
+    )
+    signed = SignedRoster(roster, {client: roster.sign(party.identity) for client, party in parties.items()})
+    signed.verify()
+    seconds = time.process_time() - started
+    return MaskingSetup(run_id=run_id, signed=signed, parties=parties, setup_seconds=seconds, warnings=_warnings(roster.policy))
+
+
+def _warnings(policy: Policy) -> tuple[str, ...]:
+    found = []
+    if policy.required == policy.parties:
+        found.append(f"n={policy.parties}: threshold {policy.threshold} tolerates no dropout")
+    if policy.parties - policy.colluders == 2:
+        found.append("with one colluder the operator learns the sum of two partners")
+    if policy.colluders == 0:
+        found.append("colluders=0: any partner that works with the operator breaks the guarantee")
+    return tuple(found)

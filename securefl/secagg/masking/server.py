@@ -1,0 +1,272 @@
+"""The operator of the masking protocol: relays, adds, and takes the masks off the sum with the shares it is given.
+
+The operator is not trusted with anything but availability: it holds no key, and every message that it relays is signed by its
+author. It sees the survivors' sum, who takes part, and when. A reconstructed secret that does not match what its owner
+advertised aborts the round and is never used. An honest operator also checks every signature, so that a broken message is
+named by its sender and not blamed on the relay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from securefl.crypto import agreement, shamir
+from securefl.crypto.keystream import apply_masks
+from securefl.errors import AbortReason, InvalidShare, TooFewClients, VerificationError
+from securefl.secagg.base import Continue, Finished, OpenedSum, ServerState
+from securefl.secagg.codec import Reader, party_list
+from securefl.secagg.envelope import NO_VIEW, Channel, Envelope, open_envelope
+from securefl.secagg.masking.graph import Graph
+from securefl.secagg.masking.keys import KeyEnd, KeySchedule
+from securefl.secagg.masking.messages import (
+    Advert,
+    Phase,
+    ReleasedShare,
+    ShareKind,
+    decode_released,
+    encode_bundle,
+)
+from securefl.secagg.roster import Roster
+from securefl.types import ClientId, RingVector, Secret
+
+Outbound: TypeAlias = Mapping[ClientId, bytes]
+
+UNMASK_WORKERS = 2
+"""Threads that take masks off the sum; the cipher and numpy release the interpreter lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """What the operator knows for a whole round, all of it public."""
+
+    channel: Channel
+    roster: Roster
+    graph: Graph
+
+    def ask(self, phase: Phase, envelopes: Mapping[ClientId, bytes]) -> dict[ClientId, bytes]:
+        """Return the bundle that asks for ``phase``, the same bytes for each of its senders."""
+        return dict.fromkeys(envelopes, encode_bundle(self.channel.context, phase, envelopes))
+
+    def open(self, inbound: Outbound, phase: Phase, seen: Seen) -> dict[ClientId, Envelope]:
+        """Return the verified envelopes of one phase by sender, ascending; those missing have dropped out.
+
+        Raises:
+            ProtocolAbort: an envelope breaks a rule (its sender is named), or too few are left.
+        """
+        envelopes: dict[ClientId, Envelope] = {}
+        for sender in sorted(inbound):
+            envelope = open_envelope(self.channel, inbound[sender], phase)
+            if envelope.sender != sender or sender not in seen.chain:
+                raise self.channel.abort(AbortReason.UNKNOWN_PARTY, sender, "is not expected to send this")
+            if envelope.view != seen.view:
+                raise self.channel.abort(AbortReason.INCONSISTENT_VIEW, sender)
+            if envelope.previous != seen.chain[sender]:
+                raise self.channel.abort(AbortReason.BROKEN_CHAIN, sender)
+            envelopes[sender] = envelope
+        if len(envelopes) < self.roster.policy.required:
+            raise TooFewClients(round=self.channel.context.round, have=len(envelopes), need=self.roster.policy.required)
+        return envelopes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The digest of each party's last envelope, and the hash of the bundle that the next envelopes answer."""
+
+    chain: Mapping[ClientId, bytes] = field(repr=False)
+    view: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Advertising:
+    """The operator waits for the cohort's keys."""
+
+    operator: Operator
+    cohort: frozenset[ClientId]
+
+    def next(self, inbound: Outbound) -> Continue[ServerState, Outbound]:
+        """Relay all advertised keys."""
+        operator = self.operator
+        chain = {client: operator.channel.genesis(client) for client in self.cohort}
+        envelopes = operator.open(inbound, Phase.ADVERTISE_KEYS, Seen(chain, NO_VIEW))
+        adverts = {}
+        for sender, envelope in envelopes.items():
+            with operator.channel.decoding(sender):
+                adverts[sender] = Advert.decode(_payload(envelope))
+        outbound, seen = _relay(operator, Phase.SHARE_KEYS, envelopes, inbound)
+        return Continue(Sharing(operator, adverts, seen), outbound)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """The operator waits for the sealed shares."""
+
+    operator: Operator
+    adverts: Mapping[ClientId, Advert] = field(repr=False)
+    seen: Seen
+
+    def next(self, inbound: Outbound) -> Continue[ServerState, Outbound]:
+        """Relay all sealed shares."""
+        envelopes = self.operator.open(inbound, Phase.SHARE_KEYS, self.seen)
+        outbound, seen = _relay(self.operator, Phase.MASKED_INPUT, envelopes, inbound)
+        return Continue(Summing(self.operator, self.adverts, seen), outbound)
+
+
+@dataclass(frozen=True, slots=True)
+class Summing:
+    """The operator waits for the masked inputs."""
+
+    operator: Operator
+    adverts: Mapping[ClientId, Advert] = field(repr=False)
+    seen: Seen
+
+    def next(self, inbound: Outbound) -> Continue[ServerState, Outbound]:
+        """Add the masked inputs up, and name those whose input arrived."""
+        envelopes = self.operator.open(inbound, Phase.MASKED_INPUT, self.seen)
+        total = self._sum(envelopes)
+        heads = {sender: envelope.head for sender, envelope in envelopes.items()}
+        outbound, seen = _relay(self.operator, Phase.CONSISTENCY, envelopes, heads)
+        dropped = frozenset(self.seen.chain) - frozenset(envelopes)
+        opening = Opening(self.operator, self.adverts, total, frozenset(envelopes), dropped)
+        return Continue(Checking(opening, seen), outbound)
+
+    def _sum(self, envelopes: Mapping[ClientId, Envelope]) -> RingVector:
+        dtype = self.operator.roster.quantizer.dtype
+        total: RingVector | None = None
+        for sender, envelope in envelopes.items():
+            length, odd = divmod(envelope.payload_size, dtype.itemsize)
+            if odd or not length or (total is not None and length != len(total)):
+                raise self.operator.channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes")
+            vector = Reader(_payload(envelope)).vector(length, dtype)
+            if total is None:
+                total = vector.copy()
+            else:
+                np.add(total, vector, out=total)
+        if total is None:
+            raise TooFewClients(round=self.operator.channel.context.round, have=0, need=1)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The masked sum with all that is needed to take its masks off, but for the shares."""
+
+    operator: Operator
+    adverts: Mapping[ClientId, Advert] = field(repr=False)
+    total: RingVector = field(repr=False)
+    survivors: frozenset[ClientId]
+    dropped: frozenset[ClientId]
+
+    def open(self, shares: Mapping[ClientId, Mapping[ClientId, Secret]]) -> OpenedSum:
+        """Return the sum; ``shares`` has, for each survivor and each dropped client, its shares by their holders.
+
+        Raises:
+            ProtocolAbort: too few shares for a secret, or a secret that does not match what was advertised.
+        """
+        add: list[Secret] = []
+        subtract: list[Secret] = []
+        for owner in sorted(self.survivors):
+            subtract.append(self._self_mask(owner, shares[owner]))
+        for owner in sorted(self.dropped):
+            for survivor, key in self._pair_masks(owner, shares[owner]):
+                # The survivor added this mask if its number is the lower one; it has to go the other way.
+                (subtract if survivor < owner else add).append(key)
+        total = self.total.copy()
+        cipher = self.operator.roster.cipher
+        apply_masks(total, add=add, subtract=subtract, cipher=cipher, workers=UNMASK_WORKERS)
+        return OpenedSum(self.operator.roster.quantizer.decode(total), self.survivors)
+
+    def _self_mask(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
+        keys = KeySchedule(self.operator.channel)
+        seed = self._combine(owner, shares)
+        keys.verify_seed(seed, owner, self.adverts[owner].commitment)
+        return keys.self_mask(seed, owner)
+
+    def _pair_masks(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Iterator[tuple[ClientId, Secret]]:
+        """Yield the masks between a dropped client and the survivors of its circle."""
+        keys = KeySchedule(self.operator.channel)
+        secret = self._combine(owner, shares)
+        if agreement.public_key(secret) != self.adverts[owner].mask_key:
+            raise self.operator.channel.abort(AbortReason.BAD_COMMITMENT, owner, "mask key is not the advertised one")
+        end = KeyEnd(owner, self.adverts[owner].mask_key)
+        for survivor in sorted(self.operator.graph.circles[owner] & self.survivors):
+            yield survivor, keys.pair_mask(secret, end, KeyEnd(survivor, self.adverts[survivor].mask_key))
+
+    def _combine(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
+        need, round = self.operator.graph.threshold, self.operator.channel.context.round
+        if len(shares) < need:
+            raise TooFewClients(round=round, have=len(shares), need=need)
+        try:
+            return shamir.combine({holder: shares[holder] for holder in sorted(shares)[:need]})
+        except VerificationError as error:
+            raise InvalidShare(round=round, party=owner, detail=str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """The operator waits for the signatures over the survivors."""
+
+    opening: Opening
+    seen: Seen
+
+    def next(self, inbound: Outbound) -> Continue[ServerState, Outbound]:
+        """Relay the signatures and ask for shares."""
+        operator = self.opening.operator
+        envelopes = operator.open(inbound, Phase.CONSISTENCY, self.seen)
+        for sender, envelope in envelopes.items():
+            if _payload(envelope) != party_list(self.opening.survivors):
+                raise operator.channel.abort(AbortReason.INCONSISTENT_SURVIVORS, sender)
+        outbound, seen = _relay(operator, Phase.UNMASK, envelopes, inbound)
+        return Continue(Unmasking(self.opening, seen), outbound)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmasking:
+    """The operator waits for shares."""
+
+    opening: Opening
+    seen: Seen
+
+    def next(self, inbound: Outbound) -> Finished[OpenedSum]:
+        """Take the masks off and open the sum."""
+        opening = self.opening
+        envelopes = opening.operator.open(inbound, Phase.UNMASK, self.seen)
+        shares: dict[ClientId, dict[ClientId, Secret]] = {c: {} for c in opening.survivors | opening.dropped}
+        for sender, envelope in envelopes.items():
+            for released in self._read(sender, envelope):
+                shares[released.owner][sender] = released.share
+        return Finished(opening.open(shares))
+
+    def _read(self, sender: ClientId, envelope: Envelope) -> tuple[ReleasedShare, ...]:
+        """Return the shares in an envelope: one for each partner of the sender's circle, of the kind that was asked for."""
+        opening, channel = self.opening, self.opening.operator.channel
+        with channel.decoding(sender):
+            released = decode_released(_payload(envelope))
+        expected = opening.operator.graph.circles[sender] & (opening.survivors | opening.dropped)
+        if {row.owner for row in released} != expected:
+            raise InvalidShare(round=channel.context.round, party=sender, detail="shares of other partners than asked for")
+        for row in released:
+            wanted = ShareKind.SELF_MASK_SEED if row.owner in opening.survivors else ShareKind.MASK_KEY
+            if row.kind is not wanted:
+                detail = f"share of {row.owner} is of the wrong kind"
+                raise InvalidShare(round=channel.context.round, party=sender, detail=detail)
+            with channel.decoding(sender):
+                shamir.read_share(row.share)
+        return released
+
+
+def _relay(
+    operator: Operator, asks: Phase, envelopes: Mapping[ClientId, Envelope], messages: Outbound
+) -> tuple[Outbound, Seen]:
+    """Return the bundle for everyone in it, and what their answers must follow."""
+    outbound = operator.ask(asks, {sender: messages[sender] for sender in envelopes})
+    view = hashlib.sha256(next(iter(outbound.values()))).digest()
+    return outbound, Seen({sender: envelope.digest for sender, envelope in envelopes.items()}, view)
+
+
+def _payload(envelope: Envelope) -> memoryview:
+    return memoryview(b"") if envelope.payload is None else envelope.payload
