@@ -1,0 +1,224 @@
+"""Record-level differential privacy of a partner's training: exact per-record clipping in one backward pass.
+
+One record is a compound with *all* its labels at one partner. Each step draws a Poisson sample of the records, clips each
+one's whole gradient (first layer, hidden layers and heads together) to ``clipping_norm``, sums, adds Gaussian noise to every
+coordinate, and divides by the constant expected batch. Heads are covered as well as the trunk: both are trained on the
+record, and the next step's trunk gradient passes through the heads. Opacus prices the steps and measures the hidden
+layers' norms; its per-sample hooks for a wide first layer do not fit in memory (262 GB at 32,768 x 2,000), so the sparse first
+layer and the gathered heads have samplers of their own, by book-keeping (Bu et al. 2022, https://arxiv.org/abs/2210.00038):
+the gradient of a linear layer is input times backpropagated error, so norms and clipped sums follow from one backward pass
+and no gradient of a single record is ever built.
+
+The guarantee ([Abadi et al. 2016], add or remove one record) rests on: a record's loss is a sum over its own cells, without
+any statistics of the batch; targets are scaled by constants that nobody's data decided (:func:`public_scaling`); the
+denominator is constant; an empty batch is a step like any other. Not covered: compounds that two partners own (their epsilons
+add up), the number of a partner's records (public: the sampling rate is computed from it), losses and validation metrics
+(they stay with the partner or the auditor), and floating point (see :mod:`securefl.dp.gaussian`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from opacus.grad_sample.linear import compute_linear_norm_sample
+from torch import Tensor, nn
+from torch.nn import functional
+
+from securefl.chem.dataset import Dataset, TaskKind
+from securefl.dp.gaussian import gaussian, poisson_sample
+from securefl.errors import BudgetExceededError, InputError, ParameterError
+from securefl.learning.cells import Records, Scaling
+from securefl.learning.heads import Heads
+from securefl.learning.local import LocalTrainer, Seat
+from securefl.learning.loss import CellBatch, cell_losses
+from securefl.learning.sparse import SparseBatch, transposed
+from securefl.learning.trunk import Trunk
+from securefl.types import Rng
+
+PRIOR_MEAN = 6.5
+PRIOR_STD = 1.3
+"""Scale of published potencies (pX). Constants of this file, not of anybody's table."""
+SLACK = 1e-6
+"""Added to a norm before dividing, so that rounding can't leave a clipped gradient above the bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateSteps:
+    """What one partner may do: ``steps`` in all, ``steps_each`` of them in a local epoch.
+
+    ``records`` is the count that the sampling rate was computed from; ``expected_batch`` = ``sampling_rate * records`` is
+    the constant denominator.
+    """
+
+    records: int
+    sampling_rate: float
+    steps_each: int
+    steps: int
+    noise_multiplier: float
+    clipping_norm: float
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        if not self.clipping_norm > 0:
+            raise ParameterError(f"clipping_norm={self.clipping_norm} must be > 0")
+        if not self.noise_multiplier > 0:
+            raise ParameterError(f"noise_multiplier={self.noise_multiplier} must be > 0")
+
+    @property
+    def expected_batch(self) -> float:
+        """Mean number of records in a step."""
+        return self.sampling_rate * self.records
+
+
+@dataclass(frozen=True, slots=True)
+class ClippedSum:
+    """``gradients`` by parameter, in the order of :func:`parameters_of`; ``norms`` (B,) of each record before clipping."""
+
+    gradients: tuple[Tensor, ...]
+    norms: Tensor
+    loss: float
+
+
+def parameters_of(trunk: Trunk, heads: Heads) -> list[nn.Parameter]:
+    """Return every trained parameter: first layer, hidden layers, heads."""
+    return [*trunk.parameters(), *heads.parameters()]
+
+
+def public_scaling(dataset: Dataset, partner: int) -> Scaling:
+    """Return a scaling of a partner's targets by constants, because means of its own data would be an unpriced release.
+
+    Through a mean that all records set, removing one record would change every other record's gradient.
+    """
+    tasks = dataset.tasks_of(partner)
+    binary = np.array([dataset.tasks[task].kind is TaskKind.CLASSIFICATION for task in tasks], dtype=bool)
+    return Scaling(
+        tasks=tasks,
+        mean=np.where(binary, 0.0, PRIOR_MEAN).astype(np.float32),
+        std=np.where(binary, 1.0, PRIOR_STD).astype(np.float32),
+        binary=binary,
+    )
+
+
+def clipped_sum(trunk: Trunk, heads: Heads, batch: SparseBatch, cells: CellBatch, *, clipping_norm: float) -> ClippedSum:
+    """Return the sum of the records' gradients, each clipped to ``clipping_norm``, with one backward pass.
+
+    A record whose gradient is not finite counts as zero: an error would tell that the record is there.
+    """
+    inputs, backprops, hidden, logits, loss = _one_backward(trunk, heads, batch, cells)
+    norms = _norms(trunk, batch, inputs, backprops, hidden, logits).sqrt()
+    finite = torch.isfinite(norms)
+    factor = torch.where(finite, clipping_norm / (norms + SLACK), torch.zeros_like(norms)).clamp(max=1.0)[:, None]
+    clipped = [torch.where(finite[:, None], factor * b, torch.zeros_like(b)) for b in (*backprops, logits)]
+    lists = transposed(batch, trunk.first.weight.shape[0])
+    gradients = [functional.embedding_bag(lists.indices, clipped[0], lists.offsets, mode="sum"), clipped[0].sum(0)]
+    for below, back in zip((*inputs, hidden), clipped[1:], strict=True):
+        gradients += [back.t() @ below, back.sum(0)]
+    return ClippedSum(tuple(gradients), norms, loss)
+
+
+def _one_backward(
+    trunk: Trunk, heads: Heads, batch: SparseBatch, cells: CellBatch
+) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor, float]:
+    """Return inputs of the hidden layers, errors at every layer's output, the last hidden layer, errors at the logits.
+
+    The loss is a plain sum, so row ``i`` of an error is record ``i``'s own. No dropout: the noise regularises enough.
+    """
+    with torch.no_grad():
+        first = trunk.first(batch)
+    outputs = [first.requires_grad_()]
+    inputs: list[Tensor] = []
+    state = torch.relu(first)
+    for layer in trunk.layers:
+        inputs.append(state)
+        outputs.append(layer(state))
+        state = torch.relu(outputs[-1])
+    logits = state @ heads.weight.t() + heads.bias
+    place = cells.row * logits.shape[1] + cells.task
+    loss = cell_losses(logits.reshape(-1).index_select(0, place), cells).sum()
+    *errors, at_logits = torch.autograd.grad(loss, [*outputs, logits])
+    return [a.detach() for a in inputs], errors, state.detach(), at_logits, float(loss.detach())
+
+
+def _norms(
+    trunk: Trunk, batch: SparseBatch, inputs: list[Tensor], backprops: list[Tensor], hidden: Tensor, logits: Tensor
+) -> Tensor:
+    """Return each record's squared gradient norm over all parameters, shape (B,)."""
+    ends = torch.cat([batch.offsets[1:], torch.tensor([len(batch.indices)])])
+    on_bits = (ends - batch.offsets).to(hidden.dtype)
+    # Distinct binary inputs: the weight's gradient is the error once in every on-bit's row, the bias's is the error itself.
+    total = (on_bits + 1.0) * backprops[0].square().sum(1)
+    for layer, below, back in zip(trunk.layers, inputs, backprops[1:], strict=True):
+        for norm in compute_linear_norm_sample(layer, [below], back).values():
+            total = total + norm.square()
+    return total + logits.square().sum(1) * (hidden.square().sum(1) + 1.0)
+
+
+class PrivateTrainer:
+    """A :class:`~securefl.learning.local.LocalTrainer` whose every step is the sampled Gaussian mechanism, by plain SGD.
+
+    It counts its own steps and refuses the one that was not paid for.
+    """
+
+    def __init__(self, seat: Seat, *, plan: PrivateSteps, rng: Rng) -> None:
+        if len(seat.records) != plan.records:
+            raise ParameterError(f"records={len(seat.records)} must be {plan.records}, what the sampling rate is for")
+        self._plan, self._rng, self._taken = plan, rng, 0
+
+    def train_epoch(self, trunk: Trunk, heads: Heads, records: Records) -> float:
+        """Take one epoch's steps in place and return the mean loss a sampled record: it stays at the partner.
+
+        Raises:
+            BudgetExceededError: the epoch would take more steps than the accountant priced; none was taken.
+            ParameterError: ``records`` are not those that the sampling rate was computed from.
+        """
+        plan = self._plan
+        if self._taken + plan.steps_each > plan.steps:
+            raise BudgetExceededError(f"steps={self._taken + plan.steps_each} must be <= {plan.steps}, the priced number")
+        if len(records) != plan.records:
+            raise ParameterError(f"records={len(records)} must be {plan.records}, what the sampling rate is for")
+        loss, seen = 0.0, 0
+        for _ in range(plan.steps_each):
+            rows = poisson_sample(plan.records, rate=plan.sampling_rate, rng=self._rng)
+            loss += self._step(trunk, heads, records, rows)
+            seen += len(rows)
+        return loss / max(seen, 1)
+
+    def _step(self, trunk: Trunk, heads: Heads, records: Records, rows: NDArray[np.int64]) -> float:
+        # Counted before the release: a step that fails half way has still spent its share.
+        self._taken += 1
+        parameters = parameters_of(trunk, heads)
+        loss, gradients = 0.0, tuple(torch.zeros_like(p) for p in parameters)
+        if len(rows):
+            batch, cells = records.batch(rows)
+            summed = clipped_sum(trunk, heads, batch, cells, clipping_norm=self._plan.clipping_norm)
+            loss, gradients = summed.loss, summed.gradients
+        self._descend(parameters, gradients)
+        return loss
+
+    @torch.no_grad()
+    def _descend(self, parameters: list[nn.Parameter], gradients: Sequence[Tensor]) -> None:
+        """Add noise to every coordinate, also of bits that no sampled record has, and take the gradient step."""
+        plan = self._plan
+        noise = torch.from_numpy(gaussian(sum(p.numel() for p in parameters), rng=self._rng))
+        deviation = plan.noise_multiplier * plan.clipping_norm
+        rate = plan.learning_rate / plan.expected_batch
+        start = 0
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            part = noise[start : start + parameter.numel()].view_as(parameter)
+            parameter.sub_(gradient + deviation * part, alpha=rate)
+            start += parameter.numel()
+
+
+def private_trainers(plans: Sequence[PrivateSteps], *, rng: Rng) -> Callable[[Seat], LocalTrainer]:
+    """Return the factory of private trainers: partner ``i`` trains under ``plans[i]``, all draw from ``rng``."""
+
+    def trainer(seat: Seat) -> LocalTrainer:
+        if not 0 <= seat.partner < len(plans):
+            raise InputError(f"partner={seat.partner} has no private plan, there are {len(plans)}")
+        return PrivateTrainer(seat, plan=plans[seat.partner], rng=rng)
+
+    return trainer
