@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from securefl.chem.dataset import Dataset
 from securefl.config import FederationConfig
 from securefl.errors import InputError, ParameterError
-from securefl.learning.cells import Records
+from securefl.learning.cells import Records, Scaling
 from securefl.learning.heads import Heads
 from securefl.learning.loss import batch_loss
 from securefl.learning.trunk import Trunk
@@ -48,6 +49,17 @@ class Seat:
 
 
 TrainerFactory: TypeAlias = Callable[[Seat], LocalTrainer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateTraining:
+    """What a private arm trains with: its trainers, and a scaling of targets that no partner's data decided.
+
+    The scaling belongs to it because the mean and spread of a partner's own targets would be an unpriced release.
+    """
+
+    trainers: TrainerFactory
+    scaling: Callable[[Dataset, int], Scaling]
 
 
 class PlainTrainer:

@@ -20,11 +20,18 @@ from securefl.learning.sparse import SparseBatch, bag_sum
 
 
 def dropped(hidden: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
-    """Return ``hidden`` after dropout with an explicit generator; without one (evaluation) as it is."""
-    if generator is None or rate == 0.0:
+    """Return ``hidden`` after dropout with an explicit generator; without one (evaluation) as it is.
+
+    ``rate`` is rounded to a 256th: one random byte decides over a unit, which takes an eighth of the draws.
+    """
+    threshold = round(rate * 256)
+    if generator is None or threshold == 0:
         return hidden
-    keep = torch.empty_like(hidden).bernoulli_(1.0 - rate, generator=generator)
-    return hidden * keep.div_(1.0 - rate)
+    count = hidden.numel()
+    words = torch.empty((count + 7) // 8, dtype=torch.int64, device=hidden.device)
+    words.random_(-(2**63), None, generator=generator)
+    keep = words.view(torch.uint8)[:count].view(hidden.shape) >= threshold
+    return hidden * keep * (256.0 / (256 - threshold))
 
 
 class FirstLayer(nn.Module):
