@@ -8,8 +8,6 @@ compound with a bit outside the union was not there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -42,7 +40,7 @@ def could_be_member(union: NDArray[np.int64], fingerprints: sp.csr_matrix) -> ND
 
 
 def union_scores(
-    union: NDArray[np.int64], support: NDArray[np.int64], *, known: Sequence[int] | None = None
+    union: NDArray[np.int64], support: NDArray[np.int64], *, known: NDArray[np.int64] | None = None
 ) -> tuple[Score, ...]:
     """Return precision and recall of ``union``, and the recall of bits that a single compound has.
 
@@ -54,7 +52,7 @@ def union_scores(
     """
     counted = np.ones(len(support), dtype=bool)
     if known is not None:
-        counted[np.asarray(known, dtype=np.int64)] = False
+        counted[known] = False
     named = np.zeros(len(support), dtype=bool)
     named[union] = True
     named, true = named[counted], support[counted] > 0

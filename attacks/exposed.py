@@ -1,0 +1,291 @@
+"""The exposed release: the same model, scheme and guard on few compounds and many bits, where a leak shows if there is one.
+
+A round over thousands of compounds has no bit that only one or two of them have, so neither a leak nor a guard shows there.
+This release is the worst case that a small partner, a late joiner or a short batch makes real: one gradient step of
+plain SGD on 64 compounds of one partner, and a secure sum of three partners with 40 compounds each, at 32,768 bits, through
+the arm's own protocol, guard and private step. The trunk is freshly drawn; heads are drawn small at random, since a head that
+starts from zero sends nothing back in its first step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from attacks.released import Contribution, Released, labels_of, layers_of, library_of, weight_rounding
+from securefl.chem.dataset import Activities, Dataset, Fold
+from securefl.chem.fingerprint import fingerprints
+from securefl.config import RunConfig
+from securefl.errors import InputError
+from securefl.learning.cells import Records, Scaling, records_of, scaling_of
+from securefl.learning.heads import Heads
+from securefl.learning.layout import model_hash
+from securefl.learning.local import LocalTrainer, PlainTrainer, Seat
+from securefl.learning.private_step import PrivateSteps, PrivateTrainer, public_scaling
+from securefl.learning.trunk import Trunk
+from securefl.quantize import Quantizer
+from securefl.records import DpRecord
+from securefl.secagg import run_round, schemes
+from securefl.types import ClientId, FloatVector, Rng
+
+LEARNING_RATE = 0.1
+"""Of the single SGD step: a usual rate for plain SGD. It scales the update against the quantiser's step, nothing else."""
+HEAD_SCALE = 1 / 3
+LIBRARY_SIZE = 200
+CHECKED_COORDINATES = 20_000
+"""Paillier sums so many coordinates here; the rest of its sum is the exact one, which the sample is checked against."""
+APPROXIMATE_ROWS = 2
+"""An approximate scheme sums the touched rows and this many times as many rows in all; the others would be noise alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defence:
+    """What the arm does with an update: its scheme, the guard's k, and its differential privacy."""
+
+    scheme: str
+    guard_k: int | None = None
+    dp: DpRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A partner with the compounds that it steps on, int64 rows of the dataset, ascending."""
+
+    partner: int
+    compounds: NDArray[np.int64]
+
+
+def draw_batches(dataset: Dataset, config: RunConfig) -> tuple[Batch, list[Batch]]:
+    """Return the batch of the single update and those of the sum: random training compounds of the smallest partners.
+
+    The draw depends on the config's attack seed alone, so that every arm steps on the same compounds.
+
+    Raises:
+        InputError: fewer than three partners have two training compounds.
+    """
+    settings = config.attacks
+    draw = np.random.default_rng([settings.seed, 1])
+    owned = {p: np.unique(dataset.cells(p, Fold.TRAIN).compound).astype(np.int64) for p in range(len(dataset.partners))}
+
+    def batch(partner: int, size: int) -> Batch:
+        return Batch(partner, np.sort(draw.permutation(owned[partner])[:size]))
+
+    def smallest(size: int) -> list[int]:
+        return sorted((p for p in owned if len(owned[p]) >= 2), key=lambda p: (len(owned[p]) < size, len(owned[p])))
+
+    chosen = smallest(settings.exposed_each)[: settings.exposed_partners]
+    if len(chosen) < 3:
+        raise InputError(f"{len(chosen)} partners have 2 training compounds, an exposed sum needs >= 3")
+    single = batch(smallest(settings.exposed_single)[0], settings.exposed_single)
+    return single, [batch(partner, settings.exposed_each) for partner in sorted(chosen)]
+
+
+def refolded(dataset: Dataset, rows: NDArray[np.int64], config: RunConfig) -> sp.csr_matrix:
+    """Return fingerprints of ``exposed_bits`` for the compounds ``rows``; the other rows of the matrix stay empty."""
+    bits = config.attacks.exposed_bits
+    if bits == dataset.bits:
+        return dataset.fingerprints
+    some = fingerprints([dataset.smiles[i] for i in rows], bits=bits, radius=config.data.radius)
+    counts = np.zeros(len(dataset.smiles), dtype=np.int64)
+    counts[rows] = np.diff(some.indptr)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    # ``rows`` ascends, so the filled rows follow each other in the same order.
+    return sp.csr_matrix((some.data, some.indices, indptr), shape=(len(counts), bits), dtype=np.uint8)
+
+
+def _records(dataset: Dataset, batch: Batch, matrix: sp.csr_matrix, scaling: Scaling) -> Records:
+    cells = dataset.cells(batch.partner, Fold.TRAIN)
+    chosen: Activities = cells.select(np.isin(cells.compound, batch.compounds))
+    return records_of(dataclasses.replace(dataset, fingerprints=matrix), scaling, chosen)
+
+
+def _trainer(seat: Seat, config: RunConfig, dp: DpRecord | None, rng: Rng) -> LocalTrainer:
+    """Return a trainer that takes exactly one step on all records: plain SGD, or the arm's private step."""
+    size = len(seat.records)
+    if dp is None:
+        settings = config.federation.model_copy(
+            update={"batch": size, "optimiser": "sgd", "learning_rate": LEARNING_RATE, "local_epochs": 1}
+        )
+        return PlainTrainer(seat, config=settings)
+    plan = PrivateSteps(
+        records=size,
+        sampling_rate=1.0,
+        steps_each=1,
+        steps=1,
+        noise_multiplier=dp.noise_multiplier,
+        clipping_norm=dp.clipping_norm,
+        learning_rate=LEARNING_RATE,
+    )
+    return PrivateTrainer(seat, plan=plan, rng=rng)
+
+
+def fresh_trunk(config: RunConfig) -> Trunk:
+    """Return the public trunk that the step starts from."""
+    generator = torch.Generator().manual_seed(config.attacks.seed)
+    return Trunk(config.attacks.exposed_bits, config.model.hidden, dropout=config.model.dropout, generator=generator)
+
+
+def _drawn_heads(tasks: int, width: int, seed: list[int]) -> Heads:
+    heads = Heads(tasks, width)
+    weight = np.random.default_rng(seed).normal(0, HEAD_SCALE / width**0.5, (tasks, width))
+    with torch.no_grad():
+        heads.weight.copy_(torch.from_numpy(weight))
+    return heads
+
+
+def step_of(
+    dataset: Dataset, batch: Batch, matrix: sp.csr_matrix, *, config: RunConfig, defence: Defence, rng: Rng
+) -> dict[str, NDArray[np.float32]]:
+    """Return what one partner's step changes in each trunk tensor, after the guard: what it hands to secure aggregation."""
+    scaling = public_scaling(dataset, batch.partner) if defence.dp else scaling_of(dataset, batch.partner)
+    records = _records(dataset, batch, matrix, scaling)
+    trunk = fresh_trunk(config)
+    before = trunk.tensors()
+    heads = _drawn_heads(len(scaling), trunk.width, [config.attacks.seed, 2, batch.partner])
+    seat = Seat(partner=batch.partner, records=records, seed=config.attacks.seed + batch.partner)
+    _trainer(seat, config, defence.dp, rng).train_epoch(trunk, heads, records)
+    after = trunk.tensors()
+    for name, value in before.items():
+        after[name] -= value
+    if defence.guard_k is not None:
+        after["first.weight"][records.support < defence.guard_k] = 0.0
+    return after
+
+
+def _released(
+    dataset: Dataset, config: RunConfig, defence: Defence, matrix: sp.csr_matrix, parts: dict[int, Contribution]
+) -> Released:
+    trunk = fresh_trunk(config).tensors()
+    library = library_of(dataset, size=LIBRARY_SIZE, seed=config.attacks.seed)
+    return Released(
+        name="exposed",
+        optimiser="sgd" if defence.dp is None else "private sgd",
+        parts=parts,
+        total=None,
+        layers=layers_of(trunk),
+        fingerprints=matrix,
+        library=refolded(dataset, library, config)[library],
+        noise=None if defence.dp else weight_rounding(trunk["first.weight"]),
+        step=0.0,
+    )
+
+
+def exposed_single(dataset: Dataset, *, config: RunConfig, defence: Defence, rng: Rng) -> tuple[Released, int]:
+    """Return the release of one partner's single step, and the partner."""
+    batch, _ = draw_batches(dataset, config)
+    matrix = refolded(dataset, batch.compounds, config)
+    update = step_of(dataset, batch, matrix, config=config, defence=defence, rng=rng)["first.weight"]
+    part = Contribution(
+        compounds=batch.compounds, label=labels_of(dataset, batch.partner, batch.compounds), weight=1, update=update
+    )
+    return _released(dataset, config, defence, matrix, {batch.partner: part}), batch.partner
+
+
+def exposed_sum(dataset: Dataset, *, config: RunConfig, defence: Defence, rng: Rng) -> Released:
+    """Return the release of a secure sum over several partners' single steps, through the arm's own protocol."""
+    _, batches = draw_batches(dataset, config)
+    rows = np.unique(np.concatenate([batch.compounds for batch in batches]))
+    matrix = refolded(dataset, rows, config)
+    trunk = fresh_trunk(config)
+    updates: dict[ClientId, NDArray[np.float32]] = {}
+    parts: dict[int, Contribution] = {}
+    for batch in batches:
+        step = step_of(dataset, batch, matrix, config=config, defence=defence, rng=rng)
+        updates[ClientId(batch.partner + 1)] = trunk.layout.flatten(step)
+        parts[batch.partner] = Contribution(
+            compounds=batch.compounds,
+            label=labels_of(dataset, batch.partner, batch.compounds),
+            weight=min(len(batch.compounds), 255),
+            update=step["first.weight"],
+        )
+    quantizer = Quantizer.for_sum(len(updates), clip=config.secagg.clip, ring_bits=config.secagg.ring_bits)
+    bound = model_hash(trunk.layout, trunk.tensors())
+    weights = {client: parts[client - 1].weight for client in updates}
+    summed = _Sum(quantizer=quantizer, weights=weights, model=bound, rng=rng)
+    shape = trunk.first.weight.shape
+    opened = _open(defence.scheme, summed, updates, (int(shape[0]), int(shape[1])))
+    released = _released(dataset, config, defence, matrix, parts)
+    if opened.bits is not None:
+        parts = {p: dataclasses.replace(part, update=_rows(part, opened.bits)) for p, part in parts.items()}
+    return dataclasses.replace(
+        released, parts=parts, total=opened.total, step=quantizer.step, bits=opened.bits, note=opened.note
+    )
+
+
+def _rows(part: Contribution, bits: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    return None if part.update is None else part.update[bits].astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    total: NDArray[np.float64]
+    bits: NDArray[np.int64] | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sum:
+    """One round: everything but the scheme and the vectors."""
+
+    quantizer: Quantizer
+    weights: dict[ClientId, int]
+    model: bytes
+    rng: Rng
+
+    def of(self, scheme: str, updates: dict[ClientId, NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Return what ``scheme`` opens for ``updates``."""
+        vectors: dict[ClientId, FloatVector] = dict(updates)
+        setup = schemes()[scheme](sorted(updates), quantizer=self.quantizer, run_id=self.rng.bytes(32), rng=self.rng)
+        result = run_round(
+            setup,
+            vectors,
+            weights=self.weights,
+            round=1,
+            model_hash=self.model,
+            rng=self.rng,
+            quantizer=self.quantizer,
+        )
+        return result.total
+
+
+def _open(
+    scheme: str, summed: _Sum, updates: dict[ClientId, NDArray[np.float32]], shape: tuple[int, int]
+) -> _Opened:
+    """Return the opened sum of the first layer. The heavy schemes sum a part, which the note says."""
+    size = shape[0] * shape[1]
+    if scheme == "paillier":
+        return _open_exact_sample(scheme, summed, updates, shape)
+    if scheme != "ckks":
+        return _Opened(summed.of(scheme, updates)[:size].reshape(shape), None, "")
+    touched = np.flatnonzero(np.any([u[:size].reshape(shape).any(axis=1) for u in updates.values()], axis=0))
+    others = np.setdiff1d(np.arange(shape[0]), touched)
+    kept = np.random.default_rng(0).permutation(others)[: (APPROXIMATE_ROWS - 1) * len(touched)]
+    bits = np.sort(np.concatenate([touched, kept])).astype(np.int64)
+    part = {client: u[:size].reshape(shape)[bits].ravel() for client, u in updates.items()}
+    total = summed.of(scheme, part).reshape(len(bits), shape[1])
+    return _Opened(total, bits, f"summed {len(bits)} of {shape[0]} rows: the touched ones and as many others")
+
+
+def _open_exact_sample(
+    scheme: str, summed: _Sum, updates: dict[ClientId, NDArray[np.float32]], shape: tuple[int, int]
+) -> _Opened:
+    """Return the exact sum after checking on a sample of touched coordinates that ``scheme`` opens the same integers.
+
+    Raises:
+        InputError: it doesn't.
+    """
+    size = shape[0] * shape[1]
+    exact = summed.of("plaintext", updates)[:size]
+    touched = np.flatnonzero(exact)
+    sample = np.random.default_rng(0).permutation(touched)[:CHECKED_COORDINATES]
+    opened = summed.of(scheme, {client: u[sample] for client, u in updates.items()})
+    if not np.array_equal(opened, exact[sample]):
+        raise InputError(f"{scheme} opened another sum than the exact one on {int((opened != exact[sample]).sum())} coordinates")
+    return _Opened(
+        exact.reshape(shape), None, f"{scheme} summed {len(sample)} coordinates, equal to the exact sum, which is attacked"
+    )

@@ -1,0 +1,165 @@
+"""Views: what an adversary holds. The framework builds them from a run; an attack gets a view and nothing else.
+
+==  ========================================================================================================
+V1  a partner: the opened sum, its own update and compounds (so the sum without itself), the trunk, the bit order
+V2  the operator: the opened sum and the trunk, in a bit order that a key it lacks has scrambled
+V3  whoever sees one partner's update: no secure aggregation, or all other partners work together
+V4  the auditor: everything, see :mod:`attacks.candidates`
+==  ========================================================================================================
+
+A :class:`Case` pairs a view with its truth; only the scorer opens the truth. In this process that is a matter of which object
+is passed on, not of isolation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from attacks.label_inference import Layer
+from attacks.released import Contribution, Released
+from attacks.rows import Delta
+from securefl.errors import ParameterError
+from securefl.records import View
+
+SCRAMBLED: Literal["scrambled"] = "scrambled"
+CLEAR: Literal["clear"] = "clear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdversaryView:
+    """What a first-layer attack may read.
+
+    Attributes:
+        delta: (bits, h), an update or a sum of updates. noise: standard deviation of an entry, from public parameters;
+            ``None`` where the attacker has to estimate it.
+        layers: the public trunk, rows of its first layer in the same order as ``delta``'s.
+        own: the bits of the attacker's own compounds, int64, empty for outsiders.
+    """
+
+    view: View
+    coordinates: Literal["clear", "scrambled"]
+    delta: Delta
+    noise: float | None
+    layers: tuple[Layer, ...]
+    own: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What the scorer compares with: fingerprints CSR (n, bits) in the view's bit order, labels int8 (n,), a library."""
+
+    fingerprints: sp.csr_matrix
+    label: NDArray[np.int8]
+    library: sp.csr_matrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A view with its truth, and what the record says about the release."""
+
+    view: AdversaryView
+    truth: Truth
+    released: Released
+    compounds: int
+
+
+def _truth(released: Released, parts: list[Contribution], order: NDArray[np.int64] | None) -> Truth:
+    compounds = np.concatenate([part.compounds for part in parts])
+    label = np.concatenate([part.label for part in parts])
+    fingerprints, library = released.fingerprints[compounds], released.library
+    if released.bits is not None:
+        fingerprints, library = fingerprints[:, released.bits], library[:, released.bits]
+    if order is not None:
+        fingerprints, library = fingerprints[:, order], library[:, order]
+    return Truth(fingerprints=fingerprints.tocsr(), label=label, library=library.tocsr())
+
+
+def _layers(released: Released, order: NDArray[np.int64] | None = None) -> tuple[Layer, ...]:
+    (weight, bias), *rest = released.layers
+    if released.bits is not None:
+        weight = weight[released.bits]
+    return ((weight if order is None else weight[order], bias), *rest)
+
+
+NOBODY = np.zeros(0, dtype=np.int64)
+
+
+def single_update(released: Released, partner: int) -> Case:
+    """Return V3: the update of ``partner`` as it was handed to secure aggregation.
+
+    Raises:
+        ParameterError: the release has no update of that partner.
+    """
+    part = released.parts.get(partner)
+    if part is None or part.update is None:
+        raise ParameterError(f"the release {released.name!r} has no update of partner {partner}")
+    view = AdversaryView(
+        view="V3", coordinates=CLEAR, delta=part.update, noise=released.noise, layers=_layers(released), own=NOBODY
+    )
+    return Case(view=view, truth=_truth(released, [part], None), released=released, compounds=len(part.compounds))
+
+
+def _sum_noise(released: Released, parts: list[Contribution]) -> float | None:
+    """Return the noise of a quantised weighted sum: each weight multiplies a rounding error of one step's width."""
+    if released.step <= 0 or released.noise is None:
+        return None
+    reach = float(np.sqrt(sum(part.weight**2 for part in parts)))
+    return reach * float(np.hypot(released.step / np.sqrt(12), released.noise))
+
+
+def opened_sum(released: Released, *, scramble: np.random.Generator) -> Case:
+    """Return V2: the opened sum in an order of bits that ``scramble`` draws and the attack doesn't get.
+
+    Raises:
+        ParameterError: the release has no sum.
+    """
+    if released.total is None:
+        raise ParameterError(f"the release {released.name!r} has no sum")
+    parts = list(released.parts.values())
+    order = scramble.permutation(len(released.total))
+    view = AdversaryView(
+        view="V2",
+        coordinates=SCRAMBLED,
+        delta=released.total[order],
+        noise=_sum_noise(released, parts),
+        layers=_layers(released, order),
+        own=NOBODY,
+    )
+    return Case(
+        view=view, truth=_truth(released, parts, order), released=released, compounds=sum(len(p.compounds) for p in parts)
+    )
+
+
+def sum_minus_own(released: Released, attacker: int) -> Case:
+    """Return V1: the opened sum without the attacker's own weighted update, in the clear bit order.
+
+    Raises:
+        ParameterError: the release has no sum, or no update of the attacker.
+    """
+    mine = released.parts.get(attacker)
+    if released.total is None or mine is None or mine.update is None:
+        raise ParameterError(f"the release {released.name!r} has no sum with a part of partner {attacker}")
+    own = mine.update.astype(np.float64)
+    if released.step > 0:
+        # The attacker knows its own rounding too, so that it subtracts exactly what it sent.
+        own = np.rint(own / released.step) * released.step
+    others = [part for partner, part in released.parts.items() if partner != attacker]
+    known = released.fingerprints[mine.compounds]
+    if released.bits is not None:
+        known = known[:, released.bits]
+    view = AdversaryView(
+        view="V1",
+        coordinates=CLEAR,
+        delta=released.total - mine.weight * own,
+        noise=_sum_noise(released, others),
+        layers=_layers(released),
+        own=np.unique(known.indices).astype(np.int64),
+    )
+    return Case(
+        view=view, truth=_truth(released, others, None), released=released, compounds=sum(len(p.compounds) for p in others)
+    )
