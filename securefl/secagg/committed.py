@@ -1,0 +1,304 @@
+"""A homomorphic sum whose decryptors recompute it: commit, upload, open. Shared by Paillier, CKKS and BFV.
+
+1. *commit*: every client signs a commitment to its ciphertexts; the operator relays the list of all commitments.
+2. *upload*: a client that finds its own commitment in a list of at least the minimum sends its ciphertexts, signed together
+   with the hash of the list. From here nobody can choose a ciphertext that depends on another's: a late partner can neither
+   cancel nor copy.
+3. *open*: the operator relays the survivors' uploads to the decryptors. Each decryptor verifies every signature and
+   commitment, *computes the sum itself* and opens only that. A sum or a hash supplied by the operator is never decrypted.
+   It refuses fewer survivors than the minimum and a second, different request in a round.
+
+Guarantees, given that the decryptors that must answer do not all collude with the operator: the operator, and any partners
+with it, learn the sum over at least ``minimum`` survivors and the error that the scheme states, nothing else about honest
+vectors. NOT protected: robustness (one bad ciphertext ends the round and names its sender), the correctness of a dishonest
+partner's value, and a single decryptor's honesty where the configuration is named ``single-decryptor``.
+
+This replaces the shared decryption key of common toolkits, where any client and the operator can open every single update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from securefl.crypto.signature import SigningKey
+from securefl.errors import AbortReason, DecodeError, TooFewClients
+from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, ServerState
+from securefl.secagg.committed_messages import (
+    Commitment,
+    CommitmentList,
+    Terms,
+    Upload,
+    commit,
+    encode_answer,
+    encode_request,
+    list_commitments,
+    read_answer,
+    read_commitment,
+    read_commitment_list,
+    read_request,
+    read_upload,
+    request_hash,
+    upload,
+)
+from securefl.secagg.journal import Journal
+from securefl.types import ClientId, RingVector, Rng
+
+Bodies = Mapping[ClientId, memoryview]
+"""Ciphertexts of the survivors, as they were committed."""
+
+
+class BadCiphertextError(DecodeError):
+    """Ciphertexts of ``party`` are refused: malformed, or of other parameters. Raised before any arithmetic on them."""
+
+    def __init__(self, party: ClientId, message: str) -> None:
+        self.party = party
+        super().__init__(message)
+
+
+class SumCipher(Protocol):
+    """What a round's public key can do: the part of a homomorphic scheme that clients and the operator use."""
+
+    def maximum_body(self, length: int) -> int:
+        """Return the most bytes that the ciphertexts of ``length`` coordinates take."""
+        ...
+
+    def encrypt(self, update: RingVector, *, rng: Rng) -> bytes:
+        """Return the ciphertexts of ``update``, shape (d,).
+
+        Raises:
+            CapacityError: a coordinate is outside the range whose sum is proven not to wrap.
+        """
+        ...
+
+    def combine(self, answers: Mapping[ClientId, memoryview], bodies: Bodies, length: int) -> OpenedSum:
+        """Return the sum that the decryptors' ``answers`` open.
+
+        Raises:
+            DecodeError: an answer is malformed.
+            ProtocolAbort: an answer does not verify.
+        """
+        ...
+
+
+class SumOpener(Protocol):
+    """A decryptor's share of the key, with its count of releases."""
+
+    def open(self, bodies: Bodies, length: int, *, rng: Rng) -> bytes:
+        """Return the answer for the sum of ``bodies``, summed here.
+
+        Raises:
+            BadCiphertextError: a body is refused.
+            ProtocolAbort: the key has given all its releases.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A client that has committed and waits for the list of commitments."""
+
+    terms: Terms
+    signer: SigningKey
+    own: Commitment
+    body: bytes = field(repr=False)
+
+    def next(self, inbound: bytes) -> Continue[ClientState, bytes]:
+        """Check the list and upload.
+
+        Raises:
+            ProtocolAbort: the list is refused, or does not hold this client's commitment as it was sent.
+        """
+        commitments = read_commitment_list(self.terms, inbound)
+        listed = commitments.by_sender.get(self.own.sender)
+        if listed is None or listed.encoded != self.own.encoded:
+            raise self.terms.channel.abort(AbortReason.MISSING_SELF, self.own.sender)
+        message = upload(self.terms, self.own, self.signer, commitments=commitments, body=self.body)
+        return Continue(Uploaded(), message)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A client that has uploaded: the operator owes it no message."""
+
+    def next(self, inbound: bytes) -> Finished[None]:
+        """End the round."""
+        return Finished(None)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectingCommitments:
+    """The operator, waiting for the commitments of ``cohort``."""
+
+    terms: Terms
+    cipher: SumCipher
+    cohort: frozenset[ClientId]
+
+    def next(self, inbound: Mapping[ClientId, bytes]) -> Continue[ServerState, Mapping[ClientId, bytes]]:
+        """Relay the list of all commitments.
+
+        Raises:
+            ProtocolAbort: a commitment is refused, or fewer clients than the minimum committed.
+        """
+        received: dict[ClientId, Commitment] = {}
+        for sender, message in inbound.items():
+            commitment = read_commitment(self.terms, message)
+            if sender not in self.cohort or commitment.sender != sender:
+                raise self.terms.channel.abort(AbortReason.UNKNOWN_PARTY, sender)
+            received[sender] = commitment
+        _require_minimum(self.terms, len(received))
+        commitments = list_commitments(self.terms, received)
+        return Continue(
+            CollectingUploads(self.terms, self.cipher, commitments), dict.fromkeys(sorted(received), commitments.encoded)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CollectingUploads:
+    """The operator, waiting for the ciphertexts that the list commits to."""
+
+    terms: Terms
+    cipher: SumCipher
+    commitments: CommitmentList
+
+    def next(self, inbound: Mapping[ClientId, bytes]) -> Continue[ServerState, Mapping[ClientId, bytes]]:
+        """Relay the survivors' uploads to every decryptor.
+
+        Raises:
+            ProtocolAbort: an upload is refused, or fewer clients than the minimum uploaded.
+        """
+        maximum = self.cipher.maximum_body(self.commitments.length)
+        uploads: dict[ClientId, Upload] = {}
+        for sender, message in inbound.items():
+            received = read_upload(self.terms, self.commitments, message, maximum_body=maximum)
+            if received.sender != sender:
+                raise self.terms.channel.abort(AbortReason.UNKNOWN_PARTY, sender)
+            uploads[sender] = received
+        _require_minimum(self.terms, len(uploads))
+        request = encode_request(self.commitments, uploads)
+        return Continue(
+            Opening(self.terms, self.cipher, self.commitments, {sender: one.body for sender, one in uploads.items()}),
+            dict.fromkeys(self.terms.decryptors, request),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The operator, waiting for the decryptors' answers."""
+
+    terms: Terms
+    cipher: SumCipher
+    commitments: CommitmentList
+    bodies: Bodies = field(repr=False)
+
+    def next(self, inbound: Mapping[ClientId, bytes]) -> Finished[OpenedSum]:
+        """Combine the answers.
+
+        Raises:
+            ProtocolAbort: too few decryptors answered, or an answer is refused.
+            DecodeError: an answer is malformed.
+        """
+        if len(inbound) < self.terms.answers:
+            raise TooFewClients(round=self.terms.channel.context.round, have=len(inbound), need=self.terms.answers)
+        request = request_hash(self.commitments, frozenset(self.bodies))
+        chosen = sorted(inbound)[: self.terms.answers]
+        answers = {sender: read_answer(self.terms, sender, inbound[sender], request=request) for sender in chosen}
+        return Finished(self.cipher.combine(answers, self.bodies, self.commitments.length))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Decryptor ``me``, waiting for the operator's request."""
+
+    terms: Terms
+    cipher: SumCipher
+    me: ClientId
+    party: Party
+    opener: SumOpener
+    rng: Rng = field(repr=False)
+
+    def next(self, inbound: bytes) -> Continue[ClientState, bytes]:
+        """Verify the request, sum the ciphertexts, and answer for that sum alone.
+
+        Raises:
+            ProtocolAbort: anything in the request is refused, or this decryptor has answered in this round before.
+        """
+        request = read_request(self.terms, inbound, maximum_body=self.cipher.maximum_body(self.terms.maximum_length))
+        self.party.journal.begin(self.terms.channel.context.round)
+        self.party.journal.answer(self.terms.channel.context.round, request.hash)
+        bodies = {sender: one.body for sender, one in request.uploads.items()}
+        try:
+            body = self.opener.open(bodies, request.commitments.length, rng=self.rng)
+        except BadCiphertextError as error:
+            raise self.terms.channel.abort(AbortReason.BAD_CIPHERTEXT, error.party, str(error)) from error
+        message = encode_answer(self.terms, self.me, self.party.signer, request=request.hash, body=body)
+        return Continue(Answered(self.terms, self.cipher, request.hash, message), message)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A decryptor that has answered: it repeats the same answer to the same request, so that a lost message costs nothing."""
+
+    terms: Terms
+    cipher: SumCipher
+    request: bytes
+    message: bytes = field(repr=False)
+
+    def next(self, inbound: bytes) -> Continue[ClientState, bytes]:
+        """Repeat the answer.
+
+        Raises:
+            ProtocolAbort: this is another request.
+        """
+        maximum = self.cipher.maximum_body(self.terms.maximum_length)
+        if read_request(self.terms, inbound, maximum_body=maximum).hash != self.request:
+            raise self.terms.channel.abort(AbortReason.SECOND_UNMASKING)
+        return Continue(self, self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A party's signing key and its memory of the run."""
+
+    signer: SigningKey
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedScheme:
+    """One round of a homomorphic sum: terms and cipher are public, keys and openers every party's own."""
+
+    terms: Terms
+    cipher: SumCipher
+    parties: Mapping[ClientId, Party] = field(repr=False)
+    openers: Mapping[ClientId, SumOpener] = field(repr=False)
+    phases: ClassVar[tuple[str, ...]] = ("commit", "upload")
+
+    def client(self, me: ClientId, update: RingVector, *, rng: Rng) -> Continue[ClientState, bytes]:
+        """Encrypt ``update`` and commit to it.
+
+        Raises:
+            ProtocolAbort: this client has begun the round, or a later one, before.
+            CapacityError: a coordinate is outside the range whose sum is proven not to wrap.
+        """
+        party = self.parties[me]
+        party.journal.begin(self.terms.channel.context.round)
+        body = self.cipher.encrypt(update, rng=rng)
+        own = commit(self.terms, me, party.signer, length=len(update), body=body)
+        return Continue(Committed(self.terms, party.signer, own, body), own.encoded)
+
+    def server(self, cohort: frozenset[ClientId]) -> ServerState:
+        """Wait for the commitments of ``cohort``."""
+        return CollectingCommitments(self.terms, self.cipher, cohort)
+
+    def decryptors(self, *, rng: Rng) -> Mapping[ClientId, ClientState]:
+        """Return the decryptors, each waiting for a request."""
+        return {
+            me: Waiting(self.terms, self.cipher, me, self.parties[me], opener, rng) for me, opener in self.openers.items()
+        }
+
+
+def _require_minimum(terms: Terms, have: int) -> None:
+    if have < terms.minimum:
+        raise TooFewClients(round=terms.channel.context.round, have=have, need=terms.minimum)

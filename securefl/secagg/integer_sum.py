@@ -1,0 +1,45 @@
+"""What every homomorphic sum of ring vectors needs: the range that a client may encrypt, and the opened sum as bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.errors import CapacityError, DecodeError
+from securefl.quantize import Quantizer
+from securefl.types import RingVector
+
+
+def client_limit(quantizer: Quantizer) -> int:
+    """Return the largest absolute value that one client's coordinate may have: max_weight * round(clip * 2^s)."""
+    return quantizer.max_weight * max(quantizer.limit, 1)
+
+
+def signed_values(update: RingVector, quantizer: Quantizer) -> NDArray[np.int64]:
+    """Return the signed values of a ring vector, shape (d,), checked so that the sum of all clients is proven not to wrap.
+
+    Raises:
+        CapacityError: a coordinate is larger than one client's limit.
+    """
+    values = quantizer.decode(update)
+    limit = client_limit(quantizer)
+    low, high = int(values.min()), int(values.max())
+    if low < -limit or high > limit:
+        raise CapacityError(f"coordinate {low if -low > high else high} must be in [-{limit}, {limit}]")
+    return values
+
+
+def encode_sum(total: NDArray[np.int64]) -> bytes:
+    """Return an opened sum as little-endian words of eight bytes."""
+    return total.astype("<i8").tobytes()
+
+
+def decode_sum(content: bytes | memoryview, length: int) -> NDArray[np.int64]:
+    """Return the opened sum in ``content``, shape (length,).
+
+    Raises:
+        DecodeError: it has another length.
+    """
+    if len(content) != 8 * length:
+        raise DecodeError(f"opened sum of {len(content)} bytes must have {8 * length}")
+    return np.frombuffer(content, "<i8").astype(np.int64)
