@@ -7,6 +7,7 @@ that a model can learn; their SMILES parse, and have nothing to do with their bi
 from __future__ import annotations
 
 import hashlib
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +31,20 @@ class CountingRng:
         self._seed = seed.to_bytes(8, "little")
         self._block = 0
         self._left = b""
+        self._lock = threading.Lock()
 
     def bytes(self, size: int) -> bytes:
-        """Return the next ``size`` bytes of the stream."""
-        parts = [self._left]
-        have = len(self._left)
-        while have < size:
-            parts.append(hashlib.sha256(self._seed + self._block.to_bytes(8, "little")).digest())
-            have += 32
-            self._block += 1
-        stream = b"".join(parts)
-        self._left = stream[size:]
-        return stream[:size]
+        """Return the next ``size`` bytes of the stream; partners that train in threads may share it."""
+        with self._lock:
+            parts = [self._left]
+            have = len(self._left)
+            while have < size:
+                parts.append(hashlib.sha256(self._seed + self._block.to_bytes(8, "little")).digest())
+                have += 32
+                self._block += 1
+            stream = b"".join(parts)
+            self._left = stream[size:]
+            return stream[:size]
 
 
 def _compounds(n: int, bits: int, clusters: int, draw: np.random.Generator) -> tuple[sp.csr_matrix, NDArray[np.int32]]:
