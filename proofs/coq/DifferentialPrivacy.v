@@ -1,5 +1,8 @@
-(* Differential privacy on finite distributions; [a] stands for exp(epsilon). *)
-From mathcomp Require Import all_ssreflect ssralg ssrnum ssrint zify.
+(* securefl.dp: (epsilon, delta)-differential privacy on finite types, what the ledger
+   relies on: post-processing, adaptive composition, more independent noise never hurts.
+   The factor a stands for exp(epsilon), so no real exponential is needed.
+   Not here: subsampling, the Gaussian, floating point, the accountants' numerics.    *)
+From mathcomp Require Import all_ssreflect ssralg ssrnum.
 Set Implicit Arguments.
 Unset Strict Implicit.
 Unset Printing Implicit Defensive.
@@ -105,19 +108,3 @@ case: (o == x); case: (o == x').
 by rewrite ler_pemull // ltW.
 Qed.
 End RR.
-
-(* Two-sided geometric (discrete Laplace) mechanism on the integers:
-   weight alpha^|o - q|, alpha = exp(-epsilon / Delta).  The normaliser does not
-   depend on q; the bound holds for every finite set of outcomes.            *)
-Section Geometric.
-Variables (F : realFieldType) (al : F) (D : nat).
-Hypotheses (al0 : 0 < al) (al1 : al <= 1).
-Definition geo (q o : int) : F := al ^+ absz (o - q).
-Theorem geo_dp q q' : (absz (q - q') <= D)%N -> forall S : seq int,
-  \sum_(o <- S) geo q o <= al ^- D * \sum_(o <- S) geo q' o.
-Proof.
-move=> qq' S; rewrite mulr_sumr; apply: ler_sum => o _.
-rewrite ler_pdivl_mull ?exprn_gt0 // -exprD.
-by apply: ler_wiexpn2l => //; [apply: ltW | lia].
-Qed.
-End Geometric.

@@ -104,9 +104,9 @@ intros Hh Hv. pose proof (pack_shift (2 * h) h v) as E.
 assert (R : 0 <= pack (2 * h) (map (fun x => x + h) v) < (2 * h) ^ Z.of_nat (length v)).
 { rewrite <- (map_length (fun x => x + h) v) at 1. apply pack_range; [lia|].
   apply Forall_map. eapply Forall_impl; [|exact Hv]. intros x Hx. cbv beta in *. lia. }
-assert (O : 0 <= pack (2 * h) (repeat h (length v)) < (2 * h) ^ Z.of_nat (length v)).
-{ rewrite <- (repeat_length h (length v)) at 2. apply pack_range; [lia|].
-  apply Forall_forall. intros x Hx. apply repeat_spec in Hx. lia. }
+assert (F : Forall (fun x => 0 <= x < 2 * h) (repeat h (length v))).
+{ apply Forall_forall. intros x Hx. apply repeat_spec in Hx. lia. }
+pose proof (pack_range (2 * h) _ ltac:(lia) F) as O. rewrite repeat_length in O.
 lia.
 Qed.
 
