@@ -107,7 +107,7 @@ def run_round(
     clipped: dict[ClientId, int] = {}
     for me, update in updates.items():
         started = time.process_time()
-        vector, clipped[me] = _encode(update, weights[me], quantizer, me)
+        vector, clipped[me] = encode_input(update, weights[me], quantizer, me)
         network.start_client(me, vector, started)
     opened = network.run(frozenset(updates))
     values = quantizer.dequantize(opened.total[:-1])
@@ -224,7 +224,12 @@ def _check_inputs(
             raise ParameterError(f"dropout phase {phase!r} must be one of {', '.join(scheme.phases)}")
 
 
-def _encode(update: FloatVector, weight: int, quantizer: Quantizer, me: ClientId) -> tuple[RingVector, int]:
+def encode_input(update: FloatVector, weight: int, quantizer: Quantizer, me: ClientId) -> tuple[RingVector, int]:
+    """Return the ring vector that client ``me`` puts in, shape (d + 1,) with its weight last, and the number of clipped values.
+
+    Raises:
+        ParameterError: a value is NaN or infinite, or the weight is outside its bound.
+    """
     quantized = quantizer.quantize(update, name=f"update of client {me}")
     vector = np.empty(len(update) + 1, quantizer.dtype)
     quantizer.encode(quantized.steps, weight, out=vector[:-1])

@@ -1,0 +1,6 @@
+"""The process engine: every partner is a process of its own with a data folder of its own, over a loopback socket.
+
+The same state machines as in-process. The operator's process has no partner's key, share or update in its memory: it sees
+what a relay on a network would see. Not a deployment: sockets listen on loopback alone and are not encrypted; what protects
+the messages is what the protocol puts into them.
+"""

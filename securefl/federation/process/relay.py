@@ -1,0 +1,207 @@
+"""The operator's process: it relays, adds, and waits no longer than a deadline for anybody.
+
+One thread and non-blocking sockets. A partner that closes, sends what is no frame, or stays silent past the deadline has
+dropped out of the phase; the protocol decides whether the round can go on without it.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.errors import DecodeError, ProtocolAbort
+from securefl.federation.process.frames import HEADER_SIZE, READ_SIZE, Frame, Kind, read_header
+from securefl.federation.process.partner import LOOPBACK
+from securefl.secagg.base import Finished, OpenedSum, ServerState
+from securefl.secagg.codec import Reader, u32
+from securefl.secagg.rounds import OPERATOR
+from securefl.types import ClientId
+
+Capture = Callable[[str, ClientId, Kind, int], None]
+"""Called as ``capture(direction, partner, kind, size)`` for every frame: what a tap on the wire can count."""
+
+
+def ignore(direction: str, partner: ClientId, kind: Kind, size: int) -> None:
+    """Count nothing."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """A partner's connection with what came so far and what still has to go out."""
+
+    connection: socket.socket
+    partner: ClientId = OPERATOR
+    incoming: bytearray = field(default_factory=bytearray)
+    outgoing: bytearray = field(default_factory=bytearray)
+
+
+class Relay:
+    """The operator's end of every connection, on a loopback port of its own."""
+
+    def __init__(self, *, deadline_s: float, capture: Capture = ignore) -> None:
+        """Listen; ``deadline_s`` is how long a phase waits for those who have not answered."""
+        self._listener = socket.create_server((LOOPBACK, 0))
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
+        self.aborts: list[tuple[ClientId, str]] = []
+        self._deadline_s = deadline_s
+        self._capture = capture
+        self._lines: dict[ClientId, _Line] = {}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+
+    @property
+    def present(self) -> frozenset[ClientId]:
+        """The partners that are connected."""
+        return frozenset(self._lines)
+
+    def wait_for(self, partners: frozenset[ClientId], seconds: float) -> frozenset[ClientId]:
+        """Return those of ``partners`` that are connected after at most ``seconds``."""
+        end = time.monotonic() + seconds
+        while not partners <= self.present and time.monotonic() < end:
+            self._exchange(end, {})
+        return self.present & partners
+
+    def run_round(self, round: int, model: bytes, server: ServerState, cohort: frozenset[ClientId]) -> OpenedSum:
+        """Run one round with the connected partners of ``cohort`` and tell them the opened sum.
+
+        Raises:
+            ProtocolAbort: the protocol stops the round; every partner is told.
+        """
+        try:
+            return self._run(round, model, server, cohort)
+        except ProtocolAbort as error:
+            self._send({client: Frame(Kind.ABORT, str(error).encode()) for client in self.present})
+            raise
+
+    def _run(self, round: int, model: bytes, state: ServerState, cohort: frozenset[ClientId]) -> OpenedSum:
+        asked = cohort & self.present
+        self._send({client: Frame(Kind.BEGIN, u32(round) + model) for client in asked})
+        while True:
+            step = state.next(self._collect(asked))
+            if isinstance(step, Finished):
+                result = Frame(Kind.RESULT, opened_words(step.result).tobytes())
+                self._send({client: result for client in step.result.survivors & self.present})
+                return step.result
+            state = step.state
+            self._send({client: Frame(Kind.PROTOCOL, message) for client, message in step.outbound.items()})
+            asked = frozenset(step.outbound)
+
+    def _collect(self, asked: frozenset[ClientId]) -> Mapping[ClientId, bytes]:
+        """Return what those who were asked answer, until all have answered, are gone, or the deadline is past."""
+        answers: dict[ClientId, bytes] = {}
+        refused: set[ClientId] = set()
+        end = time.monotonic() + self._deadline_s
+        while (asked & self.present) - set(answers) - refused and time.monotonic() < end:
+            frames: dict[ClientId, list[Frame]] = {}
+            self._exchange(end, frames)
+            for client, arrived in frames.items():
+                for frame in arrived:
+                    if frame.kind is Kind.PROTOCOL and client in asked:
+                        answers.setdefault(client, frame.body)
+                    elif frame.kind is Kind.ABORT:
+                        self.aborts.append((client, frame.body.decode(errors="replace")))
+                        refused.add(client)
+        return answers
+
+    def close(self) -> None:
+        """Tell everybody that the run is over, and hang up."""
+        self._send(dict.fromkeys(self.present, Frame(Kind.END, b"")))
+        end = time.monotonic() + self._deadline_s
+        while any(line.outgoing for line in self._lines.values()) and time.monotonic() < end:
+            self._exchange(end, {})
+        for client in list(self._lines):
+            self._drop(self._lines[client])
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._selector.close()
+
+    def _send(self, frames: Mapping[ClientId, Frame]) -> None:
+        for client, frame in frames.items():
+            line = self._lines.get(client)
+            if line is None:
+                continue
+            self._capture("down", client, frame.kind, len(frame.body))
+            line.outgoing += frame.encode()
+            self._selector.modify(line.connection, selectors.EVENT_READ | selectors.EVENT_WRITE, line)
+
+    def _exchange(self, end: float, frames: dict[ClientId, list[Frame]]) -> None:
+        """Wait for the sockets once; append complete frames to ``frames``."""
+        for key, events in self._selector.select(max(0.0, min(end - time.monotonic(), 0.5))):
+            if key.fileobj is self._listener:
+                self._accept()
+                continue
+            line: _Line = key.data
+            try:
+                if events & selectors.EVENT_WRITE:
+                    self._write(line)
+                if events & selectors.EVENT_READ:
+                    for frame in self._read(line):
+                        frames.setdefault(line.partner, []).append(frame)
+            except (OSError, DecodeError):
+                # A broken line is a dropout; whether the round survives it is the protocol's decision.
+                self._drop(line)
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        connection.setblocking(False)
+        self._selector.register(connection, selectors.EVENT_READ, _Line(connection))
+
+    def _write(self, line: _Line) -> None:
+        sent = line.connection.send(memoryview(line.outgoing)[:READ_SIZE].tobytes())
+        del line.outgoing[:sent]
+        if not line.outgoing:
+            self._selector.modify(line.connection, selectors.EVENT_READ, line)
+
+    def _read(self, line: _Line) -> Iterable[Frame]:
+        part = line.connection.recv(READ_SIZE)
+        if not part:
+            raise DecodeError("the partner has hung up")
+        line.incoming += part
+        while (frame := _take_frame(line.incoming)) is not None:
+            if line.partner == OPERATOR:
+                self._greet(line, frame)
+                continue
+            self._capture("up", line.partner, frame.kind, len(frame.body))
+            yield frame
+
+    def _greet(self, line: _Line, frame: Frame) -> None:
+        if frame.kind is not Kind.HELLO:
+            raise DecodeError(f"first frame is {frame.kind.name}, must be HELLO")
+        reader = Reader(frame.body)
+        partner = ClientId(reader.u16())
+        reader.finish()
+        if partner in self._lines:
+            raise DecodeError(f"partner {partner} is connected already")
+        line.partner = partner
+        self._lines[partner] = line
+        self._capture("up", partner, frame.kind, len(frame.body))
+
+    def _drop(self, line: _Line) -> None:
+        self._selector.unregister(line.connection)
+        line.connection.close()
+        if self._lines.get(line.partner) is line:
+            del self._lines[line.partner]
+
+
+def opened_words(opened: OpenedSum) -> NDArray[np.int64]:
+    """Return the opened sum as int64 words, shape (d,)."""
+    return np.asarray(opened.total, dtype="<i8")
+
+
+def _take_frame(incoming: bytearray) -> Frame | None:
+    """Remove and return the first whole frame of ``incoming``, if there is one."""
+    if len(incoming) < HEADER_SIZE:
+        return None
+    kind, size = read_header(bytes(incoming[:HEADER_SIZE]))
+    if len(incoming) < HEADER_SIZE + size:
+        return None
+    body = bytes(incoming[HEADER_SIZE : HEADER_SIZE + size])
+    del incoming[: HEADER_SIZE + size]
+    return Frame(kind, body)

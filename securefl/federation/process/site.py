@@ -1,0 +1,110 @@
+"""A partner's data folder: its identity, the roster that it signed, its journal, its inputs, and what the round opened.
+
+``identity.key`` and ``journal.json`` are readable for their owner alone (0600) and never leave the folder; ``inputs`` hold
+``round-N.npy`` with the partner's update and ``weight.json`` with its weight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.crypto.signature import SEED_SIZE, SigningKey
+from securefl.errors import InputError, VerificationError
+from securefl.secagg.journal import FileJournal, write_durably
+from securefl.secagg.roster import Roster, SignedRoster, load_roster, save_roster
+from securefl.types import ClientId, FloatVector, Secret
+
+RUN_FILE, KEY_FILE, ROSTER_FILE, JOURNAL_FILE = "run.json", "identity.key", "roster.json", "journal.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A partner's side of a run, as its own folder holds it."""
+
+    folder: Path
+    me: ClientId
+    run_id: bytes
+    weight: int
+    roster: Roster
+    identity: SigningKey = field(repr=False)
+    journal: FileJournal = field(repr=False)
+
+    def update(self, round: int) -> NDArray[np.float64]:
+        """Return this partner's update of ``round``, float64, shape (d,).
+
+        Raises:
+            InputError: there is none, or it is no vector.
+        """
+        path = self.folder / "inputs" / f"round-{round}.npy"
+        try:
+            update = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"update {path}: {error}") from error
+        if update.ndim != 1:
+            raise InputError(f"update {path} has shape {update.shape}, must be (d,)")
+        return np.asarray(update, dtype=np.float64)
+
+    def keep_opened(self, round: int, opened: bytes) -> None:
+        """Write the sum that ``round`` opened (int64 words)."""
+        folder = self.folder / "opened"
+        folder.mkdir(exist_ok=True)
+        write_durably(folder / f"round-{round}.int64", opened)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSite:
+    """What :func:`create_site` writes."""
+
+    me: ClientId
+    run_id: bytes
+    signed: SignedRoster
+    identity: SigningKey = field(repr=False)
+    weight: int
+    updates: Mapping[int, FloatVector] = field(repr=False)
+
+
+def create_site(folder: Path, new: NewSite) -> None:
+    """Write a partner's folder.
+
+    Raises:
+        InputError: it can't be written, or there is one already.
+    """
+    if folder.exists():
+        raise InputError(f"site {folder} exists already")
+    (folder / "inputs").mkdir(parents=True)
+    write_durably(folder / KEY_FILE, new.identity.seed().expose())
+    save_roster(new.signed, folder / ROSTER_FILE)
+    for round, update in new.updates.items():
+        np.save(folder / "inputs" / f"round-{round}.npy", update, allow_pickle=False)
+    content = {"run_id": new.run_id.hex(), "client": int(new.me), "weight": new.weight}
+    write_durably(folder / RUN_FILE, json.dumps(content).encode())
+
+
+def open_site(folder: Path) -> Site:
+    """Return the partner's side in ``folder``; every signature on its roster is verified.
+
+    Raises:
+        InputError: a file is missing or broken.
+        VerificationError: the roster lacks a signature, or lists another key for this partner.
+    """
+    try:
+        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        me, run_id, weight = ClientId(int(content["client"])), bytes.fromhex(content["run_id"]), int(content["weight"])
+        seed = (folder / KEY_FILE).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"site {folder}: {error}") from error
+    if len(seed) != SEED_SIZE:
+        raise InputError(f"site {folder}: identity key has {len(seed)} bytes, must be {SEED_SIZE}")
+    identity = SigningKey(Secret(seed))
+    signed = load_roster(folder / ROSTER_FILE)
+    signed.verify()
+    if signed.roster.keys.get(me) != identity.verify_key:
+        raise VerificationError(f"site {folder}: the roster lists another key for client {me}")
+    journal = FileJournal(folder / JOURNAL_FILE, run_id=run_id)
+    return Site(folder, me, run_id, weight, signed.roster, identity, journal)

@@ -1,0 +1,166 @@
+"""Partners as processes of their own: the right sum, kills at any moment, and nothing on the wire but what is allowed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stand_ins import CountingRng
+
+from securefl.errors import DecodeError, ProtocolAbort, VerificationError
+from securefl.federation.process.frames import HEADER_SIZE, MAX_BODY_SIZE, Frame, Kind, read_header
+from securefl.federation.process.launch import consortium, site_folder
+from securefl.federation.process.relay import Capture, ignore
+from securefl.federation.process.site import KEY_FILE, open_site
+from securefl.quantize import Quantizer
+from securefl.secagg.masking.protocol import MaskingSetup, set_up
+from securefl.types import ClientId, FloatVector
+
+DIM = 1000
+MODEL = b"the public model"
+
+
+def made_setup(n: int) -> MaskingSetup:
+    quantizer = Quantizer.for_sum(n, clip=1.0)
+    clients = [ClientId(i + 1) for i in range(n)]
+    return set_up(clients, quantizer=quantizer, run_id=bytes(32), rng=CountingRng())
+
+
+def made_updates(n: int, rounds: int) -> dict[ClientId, dict[int, FloatVector]]:
+    generator = np.random.default_rng(7)
+    return {
+        ClientId(i + 1): {r + 1: generator.uniform(-0.5, 0.5, DIM) for r in range(rounds)} for i in range(n)
+    }
+
+
+def expected(setup: MaskingSetup, updates: dict[ClientId, dict[int, FloatVector]], who: set[ClientId], round: int) -> list[int]:
+    quantizer = setup.signed.roster.quantizer
+    total = sum(quantizer.quantize(updates[c][round]).steps.astype(np.int64) * int(c) for c in who)
+    return [*np.asarray(total).tolist(), sum(who)]
+
+
+def weights(n: int) -> dict[ClientId, int]:
+    return {ClientId(i + 1): i + 1 for i in range(n)}
+
+
+def run_rounds(n: int, rounds: int, sites: Path, capture: Capture = ignore) -> None:
+    setup, updates = made_setup(n), made_updates(n, rounds)
+    with consortium(setup, sites, updates=updates, weights=weights(n), deadline_s=60, capture=capture) as partners:
+        for round in range(1, rounds + 1):
+            opened = partners.run_round(round, MODEL)
+            assert opened.survivors == setup.signed.roster.clients
+            assert opened.total.tolist() == expected(setup, updates, set(opened.survivors), round)
+
+
+def test_two_rounds_give_the_exact_sums(tmp_path: Path) -> None:
+    seen: Counter[tuple[str, Kind]] = Counter()
+    sizes: dict[tuple[str, Kind], set[int]] = {}
+
+    def capture(direction: str, partner: ClientId, kind: Kind, size: int) -> None:
+        seen[direction, kind] += 1
+        sizes.setdefault((direction, kind), set()).add(size)
+
+    run_rounds(4, 2, tmp_path / "sites", capture)
+    # Five protocol messages a round go up and four come down; nothing else is ever sent but greeting, begin, result, end.
+    assert seen == {
+        ("up", Kind.HELLO): 4,
+        ("down", Kind.BEGIN): 8,
+        ("up", Kind.PROTOCOL): 4 * 2 * 5,
+        ("down", Kind.PROTOCOL): 4 * 2 * 4,
+        ("down", Kind.RESULT): 8,
+        ("down", Kind.END): 4,
+    }
+    assert sizes["down", Kind.RESULT] == {8 * (DIM + 1)}
+    # One size a phase: what a message holds does not show in its length.
+    assert len(sizes["up", Kind.PROTOCOL]) == 5
+
+
+def test_the_opened_sum_is_kept_and_the_key_is_private(tmp_path: Path) -> None:
+    run_rounds(3, 1, tmp_path / "sites")
+    folder = site_folder(tmp_path / "sites", ClientId(2))
+    assert (folder / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert len(np.fromfile(folder / "opened" / "round-1.int64", "<i8")) == DIM + 1
+
+
+def test_a_killed_partner_is_a_dropout_and_comes_back_in_the_next_round(tmp_path: Path) -> None:
+    setup, updates = made_setup(5), made_updates(5, 2)
+    with consortium(setup, tmp_path / "sites", updates=updates, weights=weights(5), deadline_s=60) as partners:
+        partners.kill(ClientId(3))
+        opened = partners.run_round(1, MODEL)
+        assert opened.survivors == {1, 2, 4, 5}
+        assert opened.total.tolist() == expected(setup, updates, set(opened.survivors), 1)
+        partners.start(ClientId(3))
+        partners.relay.wait_for(setup.signed.roster.clients, 60)
+        opened = partners.run_round(2, MODEL)
+        assert opened.survivors == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("message", [1, 2, 3, 4, 5])
+def test_killed_after_each_message(tmp_path: Path, message: int) -> None:
+    """Partner 2 is killed when its n-th protocol message has arrived: the right sum of whoever is left."""
+    setup, updates = made_setup(5), made_updates(5, 1)
+    count = 0
+
+    def capture(direction: str, partner: ClientId, kind: Kind, size: int) -> None:
+        nonlocal count
+        if (direction, partner, kind) == ("up", 2, Kind.PROTOCOL):
+            count += 1
+            if count == message:
+                partners.kill(ClientId(2))
+
+    with consortium(
+        setup, tmp_path / "sites", updates=updates, weights=weights(5), deadline_s=60, capture=capture
+    ) as partners:
+        opened = partners.run_round(1, MODEL)
+    # From its third message on, the masked input, its update is in the sum.
+    assert opened.survivors == ({1, 2, 3, 4, 5} if message >= 3 else {1, 3, 4, 5})
+    assert opened.total.tolist() == expected(setup, updates, set(opened.survivors), 1)
+
+
+def test_a_round_is_never_run_twice(tmp_path: Path) -> None:
+    setup, updates = made_setup(3), made_updates(3, 1)
+    with consortium(setup, tmp_path / "sites", updates=updates, weights=weights(3), deadline_s=60) as partners:
+        partners.run_round(1, MODEL)
+        with pytest.raises(ProtocolAbort, match="too few"):
+            partners.run_round(1, MODEL)
+        assert {client for client, _ in partners.relay.aborts} == {1, 2, 3}
+        assert all("round number was used before" in why for _, why in partners.relay.aborts)
+
+
+def test_too_many_kills_stop_the_round(tmp_path: Path) -> None:
+    setup, updates = made_setup(4), made_updates(4, 1)
+    with consortium(setup, tmp_path / "sites", updates=updates, weights=weights(4), deadline_s=60) as partners:
+        partners.kill(ClientId(1))
+        partners.kill(ClientId(2))
+        with pytest.raises(ProtocolAbort, match="too few"):
+            partners.run_round(1, MODEL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [10, 50])
+def test_many_partners(tmp_path: Path, n: int) -> None:
+    run_rounds(n, 1, tmp_path / "sites")
+
+
+def test_a_site_with_another_key_is_refused(tmp_path: Path) -> None:
+    run_rounds(3, 1, tmp_path / "sites")
+    folder = site_folder(tmp_path / "sites", ClientId(1))
+    (folder / KEY_FILE).write_bytes(bytes(range(32)))
+    with pytest.raises(VerificationError, match="another key for client 1"):
+        open_site(folder)
+
+
+@pytest.mark.parametrize(
+    "header", [b"\x00" + bytes(8), b"\x63" + bytes(8), bytes([Kind.PROTOCOL]) + (MAX_BODY_SIZE + 1).to_bytes(8, "little")]
+)
+def test_a_strange_frame_is_refused_before_its_body(header: bytes) -> None:
+    with pytest.raises(DecodeError):
+        read_header(header)
+
+
+def test_a_frame_is_read_back() -> None:
+    encoded = Frame(Kind.PROTOCOL, b"body").encode()
+    assert read_header(encoded[:HEADER_SIZE]) == (Kind.PROTOCOL, 4)
+    assert repr(Frame(Kind.PROTOCOL, b"secret")) == f"Frame(kind={Kind.PROTOCOL!r})"
