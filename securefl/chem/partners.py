@@ -158,8 +158,9 @@ def _small_tasks(cells: Cells, digests: Sequence[str], plan: Plan, derived: byte
     """Return the tasks of which the small partner gets a part: drawn among those that can spare it."""
     if not plan.has_small:
         return set()
-    count = max(1, plan.small_compounds // SMALL_TASK)
     sizes = np.bincount(cells.source, minlength=len(digests))
+    # Few tasks can't spare much: the small partner's share of them stays under an eighth, but for a single task.
+    count = max(1, min(plan.small_compounds // SMALL_TASK, int(np.count_nonzero(sizes)) // 8))
     need = 3 * plan.small_compounds / count
     rank = sorted(
         np.flatnonzero(sizes).tolist(), key=lambda task: (sizes[task] < need, uniform(derived, digests[task] + "/small"))

@@ -8,6 +8,7 @@ from molecules import structures
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
+from securefl.chem import compounds
 from securefl.chem.compounds import Recipe, describe, describe_all
 from securefl.chem.fingerprint import environments, fingerprints, fold_bits
 from securefl.chem.keyed import bit_order, public_key
@@ -122,8 +123,10 @@ def test_a_batch_is_what_single_molecules_are() -> None:
         np.testing.assert_array_equal(found.hashes, alone.hashes)
 
 
-def test_worker_processes_change_nothing_and_progress_ends_at_the_total() -> None:
-    smiles = structures() * 4 + ["bad"] * 3
+def test_worker_processes_change_nothing_and_progress_ends_at_the_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compounds, "POOL_FROM", 100)
+    monkeypatch.setattr(compounds, "CHUNK", 60)
+    smiles = [*structures(200), "bad"]
     seen: list[tuple[str, int, int]] = []
     parallel = describe_all(smiles, RECIPE, workers=2, progress=lambda *step: seen.append(step))
     single = describe_all(smiles, RECIPE, workers=1)
