@@ -285,7 +285,8 @@ def _open_exact_sample(
     sample = np.random.default_rng(0).permutation(touched)[:CHECKED_COORDINATES]
     opened = summed.of(scheme, {client: u[sample] for client, u in updates.items()})
     if not np.array_equal(opened, exact[sample]):
-        raise InputError(f"{scheme} opened another sum than the exact one on {int((opened != exact[sample]).sum())} coordinates")
+        wrong = int((opened != exact[sample]).sum())
+        raise InputError(f"{scheme} opened another sum than the exact one on {wrong} coordinates")
     return _Opened(
         exact.reshape(shape), None, f"{scheme} summed {len(sample)} coordinates, equal to the exact sum, which is attacked"
     )

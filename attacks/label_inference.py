@@ -21,8 +21,12 @@ from numpy.typing import NDArray
 
 from attacks.score import Score, proportion
 
-PARALLEL = 0.95
-"""Cosine from which two error signals count as one task's: chance cosines are near 1 / sqrt(hidden units)."""
+PARALLEL = 0.8
+"""Cosine from which two error signals count as one task's: two tasks' heads rarely come near it."""
+SILENT = 0.05
+"""A factor under this share of the root mean square is of a unit that was dropped: it carries noise alone."""
+DROPPED = 0.2
+"""The same for the units of the last shared layer, where solving for the signal has amplified the noise."""
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 Matrix = NDArray[np.float64]
 
@@ -54,17 +58,28 @@ def error_signals(fingerprints: sp.csr_matrix, factors: Matrix, layers: Sequence
     first = np.asarray(fingerprints @ weight) + bias
     signals = np.full((len(factors), layers[-1][1].shape[0]), np.nan)
     for i, factor in enumerate(factors):
-        # Dropped units carry no factor at all, so the factors themselves say which units worked.
-        active = (first[i] > 0) & (np.abs(factor) > 1e-6 * np.abs(factor).max(initial=0.0))
-        slope, state = np.diag(active.astype(np.float64)), np.where(active, first[i], 0.0)
-        for inner, offset in layers[1:]:
-            state = state @ inner + offset
-            slope = (slope @ inner) * (state > 0)
-            state = np.maximum(state, 0.0)
-        seen = np.flatnonzero(np.abs(slope).sum(axis=0) > 0)
-        if len(seen):
-            signals[i, seen] = np.linalg.lstsq(slope[:, seen], factor, rcond=1e-8)[0]
+        signals[i] = _one_signal(first[i].astype(np.float64), factor, layers[1:])
     return signals
+
+
+def _one_signal(first: Matrix, factor: Matrix, layers: Sequence[Layer]) -> Matrix:
+    """Return one compound's error signal from its first pre-activations, shape (width,); NaN where a unit was not active."""
+    size = np.sqrt(np.mean(factor**2))
+    # Dropped units carry no factor, so the factors themselves say which units worked and how many were dropped.
+    active = (first > 0) & (np.abs(factor) > SILENT * size)
+    kept = active.sum() / max((first > 0).sum(), 1)
+    slope = np.diag(active.astype(np.float64))[active]
+    state = np.where(active, first, 0.0) / max(kept, 1e-9)
+    for inner, offset in layers:
+        state = state @ inner + offset
+        slope = (slope @ inner) * (state > 0)
+        state = np.maximum(state, 0.0)
+    signal = np.full(slope.shape[1], np.nan)
+    seen = np.flatnonzero(np.abs(slope).sum(axis=0) > 0)
+    if len(seen):
+        solved = np.linalg.lstsq(slope[:, seen], factor[active], rcond=1e-8)[0]
+        signal[seen] = np.where(np.abs(solved) > DROPPED * np.sqrt(np.mean(solved**2)), solved, np.nan)
+    return signal
 
 
 def _cosines(signals: Matrix) -> Matrix:
