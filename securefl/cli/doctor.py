@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from securefl.cli.output import emit_json, emit_table
+from securefl.crypto.keystream import Cipher, keystream
 from securefl.evaluation.toolkit import package_version, toolkit_record
+from securefl.secagg.masking import MaskingOptions
+from securefl.types import Secret
 
 EXTRAS = {"paillier": ("gmpy2", "phe"), "bench-flower": ("flwr",), "test": ("pytest", "hypothesis", "mypy", "ruff")}
-PROBE_BYTES = 1 << 24
+PROBE_LEN = 1 << 22
+"""Ring words of the probe: 16 MiB, long enough to time and short enough not to wait for."""
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print for a program.")] = False) -> None:
@@ -32,6 +38,16 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print for a pro
         return
     rows = [{"what": key, "found": spelled(value)} for key, value in content.items()]
     emit_table("securefl doctor", rows)
+
+
+def cipher_choice() -> dict[str, str]:
+    """Return the cipher that a new roster gets, and the measured speed of each mask generator on one core."""
+    speeds = {}
+    for cipher in Cipher:
+        begin = time.process_time()
+        keystream(Secret(bytes(32)), PROBE_LEN, np.dtype(np.uint32), cipher=cipher)
+        speeds[cipher.value] = f"{4 * PROBE_LEN / 1e9 / max(time.process_time() - begin, 1e-9):.1f} GB/s"
+    return {"chosen": MaskingOptions().cipher.value, **speeds}
 
 
 def missing(names: tuple[str, ...]) -> list[str]:
