@@ -1,0 +1,67 @@
+"""The operator: the shared trunk, and the decision when to stop. It sees what aggregation opens, and nothing else.
+
+It holds no record, no head and no key. The validation scores reach it as one weighted sum over all partners, through the
+same protocol as the updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.errors import AbortReason, ProtocolAbort
+from securefl.learning.layout import TensorLayout, model_hash
+from securefl.secagg import RoundResult
+
+
+class Operator:
+    """Keeps the trunk of the current and of the best round. ``aggregated`` lists the tensors that a round moves."""
+
+    def __init__(
+        self,
+        trunk: Mapping[str, NDArray[np.float32]],
+        *,
+        layout: TensorLayout,
+        aggregated: TensorLayout,
+        patience: int,
+    ) -> None:
+        self.trunk = {name: trunk[name].astype(np.float32) for name in layout.names}
+        self.best = dict(self.trunk)
+        self.best_round = 0
+        self.curve: tuple[float, ...] = ()
+        self._layout, self._aggregated, self._patience = layout, aggregated, patience
+
+    @property
+    def model_hash(self) -> bytes:
+        """32 bytes over architecture and weights, to which the round is bound."""
+        return model_hash(self._layout, self.trunk)
+
+    def apply(self, result: RoundResult, *, round: int) -> None:
+        """Add the weighted mean of the opened updates to the trunk.
+
+        Raises:
+            ProtocolAbort: the opened weight is not positive, so there is no mean.
+        """
+        if result.weight < 1:
+            raise ProtocolAbort(AbortReason.MALFORMED, round=round, detail=f"opened weight={result.weight} must be >= 1")
+        mean = self._aggregated.unflatten(result.total / result.weight)
+        for name, delta in mean.items():
+            self.trunk[name] = (self.trunk[name] + delta).astype(np.float32)
+
+    def judge(self, score: float, *, round: int) -> bool:
+        """Take the opened validation score of this round's trunk; return whether it is the best so far."""
+        self.curve = (*self.curve, score)
+        better = self.best_round == 0 or score > max(self.curve[:-1])
+        if better:
+            self.keep(round)
+        return better
+
+    def keep(self, round: int) -> None:
+        """Make the current trunk the one that the run ends with."""
+        self.best, self.best_round = dict(self.trunk), round
+
+    def should_stop(self, round: int) -> bool:
+        """Return whether the score has not risen for ``patience`` rounds."""
+        return bool(self.curve) and round - self.best_round >= self._patience

@@ -1,0 +1,129 @@
+"""A partner: its records, its heads, its trainer and its guard. Only :meth:`Partner.update` and a score leave it.
+
+The update is flattened by the trunk's layout, which names no head, no optimiser state and no target; the guard acts here,
+before anything is handed over. What the update itself says about the records is not hidden here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from securefl.chem.dataset import Dataset, Fold
+from securefl.config import RunConfig
+from securefl.errors import InputError
+from securefl.federation.guards import SupportGuard
+from securefl.learning.cells import Scaling, records_of, scaling_of
+from securefl.learning.heads import Heads
+from securefl.learning.layout import TensorLayout
+from securefl.learning.local import PlainTrainer, Seat, TrainerFactory
+from securefl.learning.model import PartnerHeads
+from securefl.learning.trunk import Trunk
+from securefl.learning.validation import NullModel, explained_deviance
+
+
+def partner_seed(seed: int, partner: int) -> int:
+    """Return a partner's own seed of a run: shuffling and dropout of two partners are independent."""
+    digest = hashlib.sha256(b"securefl/partner-seed/1" + seed.to_bytes(8, "little") + partner.to_bytes(4, "little")).digest()
+    return int.from_bytes(digest[:7], "little")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What all partners of a run agree on beside the config.
+
+    ``layout`` lists the tensors that are aggregated; the others of the trunk are frozen. ``trainers`` and ``scaling``
+    replace the plain ones in a private arm.
+    """
+
+    layout: TensorLayout
+    config: RunConfig
+    seed: int
+    guard_k: int | None = None
+    trainers: TrainerFactory | None = None
+    scaling: Callable[[Dataset, int], Scaling] = scaling_of
+    device: str = "cpu"
+
+
+class Partner:
+    """One partner's side of a run; ``number`` counts from 0."""
+
+    def __init__(self, dataset: Dataset, number: int, terms: Terms) -> None:
+        config, device = terms.config, torch.device(terms.device)
+        self.number = number
+        self.name = dataset.partners[number]
+        self._layout = terms.layout
+        self._epochs = config.federation.local_epochs
+        self._scaling = terms.scaling(dataset, number)
+        self._train = records_of(dataset, self._scaling, dataset.cells(number, Fold.TRAIN))
+        self._validation = records_of(dataset, self._scaling, dataset.cells(number, Fold.VALIDATION))
+        if not len(self._train):
+            raise InputError(f"partner {self.name!r} has 0 training cells, must have >= 1")
+        self._null = NullModel.of(self._train)
+        self._trunk = Trunk(dataset.bits, config.model.hidden, dropout=config.model.dropout).to(device)
+        for name, parameter in self._trunk.named_parameters():
+            parameter.requires_grad_(name in terms.layout.names)
+        self._heads = Heads(len(self._scaling), self._trunk.width).to(device)
+        seat = Seat(partner=number, records=self._train, seed=partner_seed(terms.seed, number))
+        self._trainer = terms.trainers(seat) if terms.trainers else PlainTrainer(seat, config=config.federation, device=device)
+        self.guard = SupportGuard.of(self._train.support, k=terms.guard_k) if terms.guard_k is not None else None
+        self._shared: dict[str, NDArray[np.float32]] = {}
+        self.seconds = 0.0
+
+    @property
+    def records(self) -> int:
+        """Number of its training compounds: its weight in the sum, before scaling."""
+        return len(self._train)
+
+    @property
+    def validation_cells(self) -> int:
+        """Number of its validation cells: its weight in the score."""
+        return self._validation.cells
+
+    def receive(self, trunk: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take the shared trunk; the local one is overwritten, so a withheld row is the shared one again."""
+        self._shared = dict(trunk)
+        self._trunk.load(trunk)
+
+    def update(self) -> NDArray[np.float32]:
+        """Train locally and return the delta of the aggregated tensors, float32, shape (layout.size,).
+
+        Raises:
+            InputError: the loss or a weight is not finite.
+        """
+        started = time.thread_time()
+        for _ in range(self._epochs):
+            self._trainer.train_epoch(self._trunk, self._heads, self._train)
+        self.seconds += time.thread_time() - started
+        local = {name: value for name, value in self._trunk.tensors().items() if name in self._layout.names}
+        if self.guard is not None:
+            local = self.guard.released(local, self._shared)
+            self._trunk.load(local)
+        shared = {name: self._shared[name] for name in self._layout.names}
+        delta = self._layout.flatten(local) - self._layout.flatten(shared)
+        if not np.isfinite(delta).all():
+            raise InputError(f"partner {self.name!r}: the update is not finite: lower federation.learning_rate")
+        return delta
+
+    def score(self) -> float:
+        """Return the explained deviance of its validation cells under the shared trunk and its heads, within [-1, 1]."""
+        score = explained_deviance(self._trunk, self._heads, self._validation, self._null)
+        return min(1.0, max(-1.0, score))
+
+    def heads(self) -> PartnerHeads:
+        """Return a copy of its heads: for the partner itself, never for a message."""
+        return PartnerHeads(
+            weight=self._heads.weight.detach().cpu().numpy().copy(),
+            bias=self._heads.bias.detach().cpu().numpy().copy(),
+            scaling=self._scaling,
+        )
+
+    def take_heads(self, heads: PartnerHeads) -> None:
+        """Start from heads of an earlier run of its own."""
+        heads.load_into(self._heads)

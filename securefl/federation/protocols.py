@@ -1,0 +1,53 @@
+"""The set-up of a run's aggregation protocol from the config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from securefl.config import SecaggConfig
+from securefl.errors import InputError
+from securefl.quantize import Quantizer
+from securefl.secagg import schemes
+from securefl.secagg.base import Setup
+from securefl.types import ClientId, Rng
+
+RUN_ID_SIZE = 32
+MAX_WEIGHT = 255
+"""Weights are sample counts scaled to 8 bits."""
+
+
+def scaled_weights(counts: Sequence[int], *, limit: int = MAX_WEIGHT) -> list[int]:
+    """Return sample counts scaled so that the largest is ``limit`` at most: as they are where they fit, else rounded.
+
+    A partner with records never gets 0; without any it does.
+
+    >>> scaled_weights([10, 200])
+    [10, 200]
+    >>> scaled_weights([7000, 150, 0])
+    [255, 5, 0]
+    """
+    most = max(counts)
+    if most <= limit:
+        return list(counts)
+    return [max(1, round(limit * count / most)) if count else 0 for count in counts]
+
+
+def quantizer_for(config: SecaggConfig, parties: int) -> Quantizer:
+    """Return the quantiser of a run: its capacity is proven here, before anything is sent.
+
+    Raises:
+        CapacityError: the sum of all parties could wrap.
+    """
+    return Quantizer.for_sum(parties, clip=config.clip, ring_bits=config.ring_bits, max_weight=MAX_WEIGHT)
+
+
+def set_up(scheme: str, clients: Sequence[ClientId], *, quantizer: Quantizer, rng: Rng, options: object | None = None) -> Setup:
+    """Return the set-up of ``scheme`` for ``clients`` with a fresh run id.
+
+    Raises:
+        InputError: the scheme is not among those that there are.
+    """
+    known = schemes()
+    if scheme not in known:
+        raise InputError(f"scheme {scheme!r} is unknown, must be one of {', '.join(sorted(known))}")
+    return known[scheme](clients, quantizer=quantizer, run_id=rng.bytes(RUN_ID_SIZE), rng=rng, options=options)

@@ -1,0 +1,262 @@
+"""Federated training: rounds of local training whose updates are summed by a secure-aggregation protocol, every round.
+
+One process plays all parties, so its figures are costs, errors and performance, never evidence of privacy. Early stopping
+looks at the VALIDATION fold only, through one opened score a round; the TEST and AUDIT folds are not read here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from securefl.chem.dataset import Dataset
+from securefl.config import RunConfig
+from securefl.errors import ParameterError
+from securefl.federation.guards import FIRST_WEIGHT
+from securefl.federation.operator import Operator
+from securefl.federation.partner import Partner, Terms
+from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
+from securefl.federation.releases import FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
+from securefl.federation.starts import first_trunk, heads_of
+from securefl.learning.cells import scaling_of
+from securefl.learning.layout import TensorLayout, trunk_layout
+from securefl.learning.local import PrivateTraining, limit_threads
+from securefl.learning.model import Model, PartnerHeads
+from securefl.quantize import Quantizer
+from securefl.secagg import RoundResult, run_round
+from securefl.secagg.base import Setup
+from securefl.types import ClientId, Progress, Rng, silent
+
+Dropouts = Mapping[int, Mapping[ClientId, str]]
+"""By round (from 1): the clients that go silent, and the protocol phase before whose message they do."""
+
+
+@dataclass(kw_only=True)
+class _Federation:
+    """All parties of a run, held together by the round loop."""
+
+    partners: Sequence[Partner]
+    operator: Operator
+    layout: TensorLayout
+    setup: Setup
+    quantizer: Quantizer
+    rng: Rng
+    dropouts: Dropouts
+    workers: int
+
+    @property
+    def clients(self) -> list[ClientId]:
+        """The partners' numbers on the roster, from 1."""
+        return [ClientId(partner.number + 1) for partner in self.partners]
+
+    def weights(self, counts: Sequence[int]) -> dict[ClientId, int]:
+        """Return the clients' weights for ``counts``."""
+        return dict(zip(self.clients, scaled_weights(counts), strict=True))
+
+    def round(self, number: int) -> RoundTrace:
+        """Hand out the trunk, train everywhere, aggregate, and move the trunk."""
+        before = dict(self.operator.trunk)
+        updates = dict(zip(self.clients, self._train(), strict=True))
+        weights = self.weights([partner.records for partner in self.partners])
+        result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number)
+        self.operator.apply(result, round=number)
+        self._hand_out()
+        return RoundTrace(round=number, names=self.layout.names, before=before, updates=updates, weights=weights, result=result)
+
+    def score(self, number: int) -> float:
+        """Return the mean validation score of the trunk, weighted by cells, as the protocol opens it."""
+        scores = {
+            client: np.array([partner.score()], dtype=np.float64)
+            for client, partner in zip(self.clients, self.partners, strict=True)
+        }
+        weights = self.weights([partner.validation_cells for partner in self.partners])
+        result = self._aggregate(scores, weights, protocol_round=2 * number, number=number)
+        return float(result.total[0]) / result.weight if result.weight else 0.0
+
+    def _aggregate(
+        self,
+        vectors: Mapping[ClientId, NDArray[np.float32] | NDArray[np.float64]],
+        weights: Mapping[ClientId, int],
+        *,
+        protocol_round: int,
+        number: int,
+    ) -> RoundResult:
+        return run_round(
+            self.setup,
+            vectors,
+            weights=weights,
+            round=protocol_round,
+            model_hash=self.operator.model_hash,
+            rng=self.rng,
+            quantizer=self.quantizer,
+            dropouts=self.dropouts.get(number, {}),
+        )
+
+    def _hand_out(self) -> None:
+        for partner in self.partners:
+            partner.receive(self.operator.trunk)
+
+    def _train(self) -> list[NDArray[np.float32]]:
+        """Return every partner's update; partners don't share state, so threads change nothing but the time."""
+        self._hand_out()
+        if self.workers == 1:
+            return [partner.update() for partner in self.partners]
+        with ThreadPoolExecutor(self.workers, initializer=limit_threads, initargs=(1,)) as pool:
+            return list(pool.map(Partner.update, self.partners))
+
+
+def train_federated(
+    dataset: Dataset,
+    *,
+    config: RunConfig,
+    scheme: str,
+    seed: int,
+    rng: Rng,
+    guard_k: int | None = None,
+    private: PrivateTraining | None = None,
+    start: Model | None = None,
+    rounds: int | None = None,
+    tensors: Sequence[str] | None = None,
+    dropouts: Dropouts | None = None,
+    options: object | None = None,
+    progress: Progress = silent,
+    observer: Observer | None = None,
+    device: str = "cpu",
+) -> Trained:
+    """Return what federated training of all partners of ``dataset`` under ``scheme`` gives.
+
+    Deterministic given ``seed`` on one machine, whatever ``rng`` draws and however many threads torch has: exact schemes
+    open the same sums. Only ``dataset.fold`` decides what is trained on. A private arm opens no validation score (its
+    budget doesn't cover one) and ends with its last round.
+
+    Args:
+        guard_k: minimum support of a first-layer row, enforced by each partner (:mod:`securefl.federation.guards`).
+        private: trainers and scaling that replace the plain ones.
+        start: model to start from, trunk and heads; ``None`` for fresh weights from ``seed``.
+        rounds: how many at most; ``config.federation.rounds`` by default.
+        tensors: names of the trunk's tensors that are trained and aggregated; the others are frozen; all by default.
+        dropouts: who goes silent in which round and phase.
+        options: the scheme's own options.
+        observer: called after every round with what an auditor of the simulation sees.
+
+    Raises:
+        InputError: a partner can't train (no cells, a task with one class), or the loss is not finite.
+        ParameterError: ``tensors``, ``start`` or a bound doesn't fit.
+        ProtocolAbort: a party stopped a round.
+    """
+    layout = trunk_layout(dataset.bits, config.model.hidden)
+    chosen = layout.only(tuple(tensors)) if tensors is not None else layout
+    terms = Terms(
+        layout=chosen,
+        config=config,
+        seed=seed,
+        guard_k=guard_k,
+        trainers=private.trainers if private else None,
+        scaling=private.scaling if private else scaling_of,
+        device=device,
+    )
+    partners = [Partner(dataset, number, terms) for number in range(len(dataset.partners))]
+    quantizer = quantizer_for(config.secagg, len(partners))
+    clients = [ClientId(partner.number + 1) for partner in partners]
+    federation = _Federation(
+        partners=partners,
+        operator=Operator(
+            first_trunk(dataset, config, seed, start), layout=layout, aggregated=chosen, patience=config.federation.patience
+        ),
+        layout=chosen,
+        setup=set_up(scheme, clients, quantizer=quantizer, rng=rng, options=options),
+        quantizer=quantizer,
+        rng=rng,
+        dropouts=dropouts or {},
+        # Noise must come from the generator in a fixed order, so private trainers take turns.
+        workers=1 if private else min(torch.get_num_threads(), len(partners)),
+    )
+    for partner in partners if start is not None else ():
+        partner.take_heads(heads_of(start, partner.number))
+    count = config.federation.rounds if rounds is None else rounds
+    if count < 1:
+        raise ParameterError(f"rounds={count} must be >= 1")
+    return _run(federation, count, config=config, scored=private is None, progress=progress, observer=observer)
+
+
+@dataclass(kw_only=True)
+class _Ledger:
+    """What the run collects for its result."""
+
+    results: list[RoundResult] = dataclasses.field(default_factory=list)
+    heads: dict[int, PartnerHeads] = dataclasses.field(default_factory=dict)
+    withheld: dict[int, NDArray[np.bool_]] = dataclasses.field(default_factory=dict)
+    release: FirstLayerRelease | None = None
+
+    def take(self, trace: RoundTrace, federation: _Federation, *, optimiser: str) -> None:
+        """Add a round."""
+        for partner in federation.partners:
+            if partner.guard is not None:
+                held = self.withheld.setdefault(partner.number, np.zeros_like(partner.guard.withheld))
+                held |= partner.guard.withheld
+        if self.release is None and FIRST_WEIGHT in trace.names:
+            self.release = _first_layer(trace, federation, dict(self.withheld), optimiser)
+        # The transcript of a round holds every ciphertext: an observer may keep it, the result doesn't.
+        self.results.append(dataclasses.replace(trace.result, transcript=(), total=trace.result.total[:0]))
+
+    def keep_heads(self, partners: Sequence[Partner]) -> None:
+        """Every partner keeps its heads of this round."""
+        self.heads = {partner.number: partner.heads() for partner in partners}
+
+
+def _run(
+    federation: _Federation,
+    count: int,
+    *,
+    config: RunConfig,
+    scored: bool,
+    progress: Progress,
+    observer: Observer | None,
+) -> Trained:
+    operator, ledger = federation.operator, _Ledger()
+    number = 0
+    while number < count and not operator.should_stop(number):
+        number += 1
+        trace = federation.round(number)
+        ledger.take(trace, federation, optimiser=config.federation.optimiser)
+        if observer is not None:
+            observer(trace)
+        if not scored:
+            operator.keep(number)
+            ledger.keep_heads(federation.partners)
+        elif operator.judge(federation.score(number), round=number):
+            ledger.keep_heads(federation.partners)
+        progress("rounds", number, count)
+    return Trained(
+        model=Model(trunk=operator.best, heads=ledger.heads),
+        rounds=number,
+        best_round=operator.best_round,
+        curve=operator.curve,
+        parameters=federation.layout.size,
+        training_seconds=sum(partner.seconds for partner in federation.partners),
+        aggregated=aggregated(ledger.results, warnings=federation.setup.warnings),
+        withheld=ledger.withheld or None,
+        release=ledger.release,
+    )
+
+
+def _first_layer(
+    trace: RoundTrace, federation: _Federation, withheld: Mapping[int, NDArray[np.bool_]], optimiser: str
+) -> FirstLayerRelease:
+    layout = federation.layout
+    updates = {client - 1: layout.unflatten(update)[FIRST_WEIGHT].copy() for client, update in trace.updates.items()}
+    return FirstLayerRelease(
+        initial=trace.before[FIRST_WEIGHT],
+        updates={number: update.astype(np.float32, copy=False) for number, update in updates.items()},
+        total=layout.unflatten(trace.result.total)[FIRST_WEIGHT].astype(np.float64),
+        weights={client - 1: weight for client, weight in trace.weights.items()},
+        withheld=withheld,
+        optimiser=optimiser,
+        round=trace.round,
+    )
