@@ -162,9 +162,7 @@ def save_roster(signed: SignedRoster, path: Path) -> None:
     Raises:
         InputError: the file can't be written.
     """
-    signatures = {str(client): signature.hex() for client, signature in sorted(signed.signatures.items())}
-    content = {"roster": _roster_fields(signed.roster), "signatures": signatures}
-    write_durably(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n", mode=0o644)
+    write_durably(path, json.dumps(roster_content(signed), indent=1, sort_keys=True).encode() + b"\n", mode=0o644)
 
 
 def load_roster(path: Path) -> SignedRoster:
@@ -179,6 +177,12 @@ def load_roster(path: Path) -> SignedRoster:
         raise InputError(f"roster {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"roster {path}: {type(error).__name__}: {error}") from error
+
+
+def roster_content(signed: SignedRoster) -> dict[str, object]:
+    """Return what :func:`parse_roster` reads: the roster's fields and its signatures, ready for JSON."""
+    signatures = {str(client): signature.hex() for client, signature in sorted(signed.signatures.items())}
+    return {"roster": _roster_fields(signed.roster), "signatures": signatures}
 
 
 def parse_roster(content: Any) -> SignedRoster:
