@@ -78,7 +78,7 @@ def prepare(
     check_free(out)
     descriptions = describe_cached(table.smiles.names, recipe, cache, progress)
     dataset, rejects, counts = build(table, descriptions, config, key=key)
-    about = {**counts, "recipe": recipe.identity(), "config": config.model_dump(mode="json")}
+    about = {**counts, "notes": list(table.notes), "recipe": recipe.identity(), "config": config.model_dump(mode="json")}
     return save(dataset, out, rejects, request=request, about=about)
 
 

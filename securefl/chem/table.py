@@ -7,7 +7,7 @@ that whatever wrote the table computed something wrong, and the rows beside it a
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,15 @@ RELATIONS = {
 """Qualifiers as they occur in ChEMBL and in vendors' exports; a blank cell means an exact value."""
 
 
+OPTIONAL = ("relation", "partner", "time", "unit")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The column names of a table. ``relation``, ``partner`` and ``time`` may be absent from it unless named here."""
+    """The column names of a table. ``relation``, ``partner`` and ``time`` may be absent from it unless named here.
+
+    ``unit`` is read only if it is named; :func:`securefl.chem.units.to_p` then converts each value from its own unit.
+    """
 
     smiles: str = "smiles"
     task: str = "task"
@@ -39,6 +45,7 @@ class Columns:
     relation: str = "relation"
     partner: str = "partner"
     time: str = "time"
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +55,17 @@ class Labels:
     names: tuple[str, ...]
     code: NDArray[np.int32]
 
+    def select(self, keep: NDArray[np.bool_]) -> Labels:
+        """Return the rows that the mask ``keep`` picks, with the same names."""
+        return Labels(self.names, self.code[keep])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Rows of measured values, all arrays of shape (n,); ``row`` is each one's number in the source, from 1.
 
     ``value`` is pX (-log10 of a molar value), or 0/1 for a classification; the table can't tell the unit, so whoever
-    makes it converts (:mod:`securefl.chem.units`).
+    makes it converts (:mod:`securefl.chem.units`). ``notes`` say what was done to the values on the way.
     """
 
     smiles: Labels
@@ -64,13 +75,29 @@ class Table:
     row: NDArray[np.int64]
     partner: Labels | None = None
     time: NDArray[np.float64] | None = None
+    unit: Labels | None = None
     rejects: tuple[Reject, ...] = ()
     name: str = "table"
-    licence: str = field(default="not stated")
-    citation: str = field(default="not stated")
+    licence: str = "not stated"
+    citation: str = "not stated"
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def select(self, keep: NDArray[np.bool_]) -> Table:
+        """Return the rows that the mask ``keep`` picks; the rejects stay as they are."""
+        return replace(
+            self,
+            smiles=self.smiles.select(keep),
+            task=self.task.select(keep),
+            value=self.value[keep],
+            relation=self.relation[keep],
+            row=self.row[keep],
+            partner=None if self.partner is None else self.partner.select(keep),
+            time=None if self.time is None else self.time[keep],
+            unit=None if self.unit is None else self.unit.select(keep),
+        )
 
     def sha256(self) -> str:
         """Return the hex SHA-256 of the rows and their numbers: the same content resumes a preparation."""
@@ -83,7 +110,7 @@ class Table:
         for array in (self.value, self.relation, self.row, self.time):
             digest.update(b"none" if array is None else array.tobytes())
         digest.update(repr([(r.row, r.stage.value, r.reason) for r in self.rejects]).encode())
-        digest.update("\x00".join((self.name, self.licence, self.citation)).encode())
+        digest.update("\x00".join((self.name, self.licence, self.citation, *self.notes)).encode())
         return digest.hexdigest()
 
 
@@ -95,7 +122,7 @@ def read_table(path: Path, columns: Columns | None = None) -> Table:
             NaN or infinite, or no row is usable.
     """
     columns = columns or Columns()
-    content = _read(path)
+    content = read_arrow(path)
     _check_columns(path, columns, content.column_names)
     return table_of(content, columns, name=path.name)
 
@@ -123,21 +150,27 @@ def table_of(content: pa.Table, columns: Columns, *, name: str) -> Table:
     keep, rejects = _first_reason(reasons)
     if not keep.any():
         raise InputError(f"table {name}: no usable row of {len(keep)}: {summarise(rejects)}")
-    time = _numbers(content[columns.time])[0] if columns.time in content.column_names else None
-    return Table(
-        smiles=Labels(smiles.names, smiles.code[keep]),
-        task=Labels(task.names, task.code[keep]),
-        value=value[keep],
-        relation=relation[keep],
-        row=np.flatnonzero(keep).astype(np.int64) + 1,
-        partner=None if partner is None else Labels(partner.names, partner.code[keep]),
-        time=None if time is None else time[keep],
+    table = Table(
+        smiles=smiles,
+        task=task,
+        value=value,
+        relation=relation,
+        row=np.arange(1, len(keep) + 1, dtype=np.int64),
+        partner=partner,
+        time=_numbers(content[columns.time])[0] if columns.time in content.column_names else None,
+        unit=_labels(content[columns.unit]) if columns.unit else None,
         rejects=tuple(rejects),
         name=name,
     )
+    return table.select(keep)
 
 
-def _read(path: Path) -> pa.Table:
+def read_arrow(path: Path, *, text: bool = True) -> pa.Table:
+    """Return the file's columns as they are; in CSV everything is text, or numbers are recognised if not ``text``.
+
+    Raises:
+        InputError: the file can't be read as what its name says.
+    """
     name = path.name.lower()
     if not name.endswith((".csv", ".csv.gz", ".parquet")):
         raise InputError(f"table {path}: unknown kind of file, must end in .csv, .csv.gz or .parquet")
@@ -147,8 +180,9 @@ def _read(path: Path) -> pa.Table:
         # Text stays text: a task named 007 or a qualifier column that begins with numbers keeps its spelling.
         with pacsv.open_csv(path) as reader:
             header = reader.schema.names
-        text = pacsv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""])
-        return pacsv.read_csv(path, parse_options=pacsv.ParseOptions(newlines_in_values=True), convert_options=text)
+        types = dict.fromkeys(header, pa.string()) if text else None
+        convert = pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])
+        return pacsv.read_csv(path, parse_options=pacsv.ParseOptions(newlines_in_values=True), convert_options=convert)
     except FileNotFoundError as error:
         raise InputError(f"table {path}: no such file") from error
     except (OSError, pa.ArrowException, UnicodeDecodeError, EOFError) as error:
@@ -157,8 +191,8 @@ def _read(path: Path) -> pa.Table:
 
 def _check_columns(path: Path, columns: Columns, found: list[str]) -> None:
     named = {f.name: getattr(columns, f.name) for f in fields(columns)}
-    optional = {f.name for f in fields(columns) if f.name in ("relation", "partner", "time") and named[f.name] == f.default}
-    wanted = {role: name for role, name in named.items() if role not in optional}
+    absent = {f.name for f in fields(columns) if f.name in OPTIONAL and named[f.name] == f.default}
+    wanted = {role: name for role, name in named.items() if role not in absent}
     missing = [f"{name} (for {role})" for role, name in wanted.items() if name not in found]
     if missing:
         raise InputError(f"table {path}: missing column {', '.join(missing)}; found: {', '.join(found) or 'none'}")

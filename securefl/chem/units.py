@@ -10,7 +10,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from securefl.chem.rejects import Reject, Stage, summarise
 from securefl.chem.table import Labels, Table
@@ -40,15 +39,18 @@ def p_value(value: float, exponent: int) -> float:
     return -math.log10(value) - exponent
 
 
-def to_p(table: Table, units: Labels | str) -> Table:
+def to_p(table: Table, units: Labels | str | None = None) -> Table:
     """Return ``table`` with its concentrations as pX and its relations turned round; what can't be converted is rejected.
 
     Args:
-        units: one unit for every value, or a unit for each row.
+        units: one unit for every value, or a unit for each row; by default the table's own unit column.
 
     Raises:
-        InputError: no row could be converted.
+        InputError: no row could be converted, or there is no unit.
     """
+    units = table.unit if units is None else units
+    if units is None:
+        raise InputError(f"{table.name}: no unit column: name it, or give one unit for all values")
     if isinstance(units, str):
         units = Labels((units,), np.zeros(len(table), dtype=np.int32))
     known = [exponent_of(name) for name in units.names]
@@ -64,22 +66,7 @@ def to_p(table: Table, units: Labels | str) -> Table:
         raise InputError(f"{table.name}: no value could be converted to pX: {summarise(rejects)}")
     value = -np.log10(np.where(positive, table.value, 1.0)) - exponent
     converted = replace(table, value=value, relation=(-table.relation).astype(np.int8))
-    return replace(select(converted, keep), rejects=(*table.rejects, *rejects))
-
-
-def select(table: Table, keep: NDArray[np.bool_]) -> Table:
-    """Return the rows of ``table`` that the mask ``keep`` picks; its rejects stay as they are."""
-    partner = None if table.partner is None else Labels(table.partner.names, table.partner.code[keep])
-    return replace(
-        table,
-        smiles=Labels(table.smiles.names, table.smiles.code[keep]),
-        task=Labels(table.task.names, table.task.code[keep]),
-        value=table.value[keep],
-        relation=table.relation[keep],
-        row=table.row[keep],
-        partner=partner,
-        time=None if table.time is None else table.time[keep],
-    )
+    return replace(converted.select(keep), rejects=(*table.rejects, *rejects))
 
 
 def _unknown(table: Table, units: Labels, i: int) -> Reject:
