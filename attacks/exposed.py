@@ -22,6 +22,8 @@ from securefl.chem.dataset import Activities, Dataset, Fold
 from securefl.chem.fingerprint import fingerprints
 from securefl.config import RunConfig
 from securefl.errors import InputError
+from securefl.federation.guards import SupportGuard
+from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
 from securefl.learning.cells import Records, Scaling, records_of, scaling_of
 from securefl.learning.heads import Heads
 from securefl.learning.layout import model_hash
@@ -30,7 +32,7 @@ from securefl.learning.private_step import PrivateSteps, PrivateTrainer, public_
 from securefl.learning.trunk import Trunk
 from securefl.quantize import Quantizer
 from securefl.records import DpRecord
-from securefl.secagg import run_round, schemes
+from securefl.secagg import run_round
 from securefl.types import ClientId, FloatVector, Rng
 
 LEARNING_RATE = 0.1
@@ -39,8 +41,8 @@ HEAD_SCALE = 1 / 3
 LIBRARY_SIZE = 200
 CHECKED_COORDINATES = 20_000
 """Paillier sums so many coordinates here; the rest of its sum is the exact one, which the sample is checked against."""
-APPROXIMATE_ROWS = 2
-"""An approximate scheme sums the touched rows and this many times as many rows in all; the others would be noise alike."""
+UNTOUCHED_SHARE = 0.25
+"""CKKS sums the touched rows and this share as many untouched ones, for comparison; the others would be noise alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,82 +140,104 @@ def _drawn_heads(tasks: int, width: int, seed: list[int]) -> Heads:
     return heads
 
 
-def step_of(
-    dataset: Dataset, batch: Batch, matrix: sp.csr_matrix, *, config: RunConfig, defence: Defence, rng: Rng
-) -> dict[str, NDArray[np.float32]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What every step of a release shares: data, settings, defence, and the public trunk it starts from."""
+
+    dataset: Dataset
+    config: RunConfig
+    defence: Defence
+    rng: Rng
+    trunk: Trunk
+    start: dict[str, NDArray[np.float32]]
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, config: RunConfig, defence: Defence, rng: Rng) -> Bench:
+        """Return a bench with a freshly drawn trunk."""
+        trunk = fresh_trunk(config)
+        return cls(dataset=dataset, config=config, defence=defence, rng=rng, trunk=trunk, start=trunk.tensors())
+
+
+def step_of(bench: Bench, batch: Batch, matrix: sp.csr_matrix) -> dict[str, NDArray[np.float32]]:
     """Return what one partner's step changes in each trunk tensor, after the guard: what it hands to secure aggregation."""
+    dataset, config, defence, trunk = bench.dataset, bench.config, bench.defence, bench.trunk
     scaling = public_scaling(dataset, batch.partner) if defence.dp else scaling_of(dataset, batch.partner)
     records = _records(dataset, batch, matrix, scaling)
-    trunk = fresh_trunk(config)
-    before = trunk.tensors()
+    trunk.load(bench.start)
     heads = _drawn_heads(len(scaling), trunk.width, [config.attacks.seed, 2, batch.partner])
     seat = Seat(partner=batch.partner, records=records, seed=config.attacks.seed + batch.partner)
-    _trainer(seat, config, defence.dp, rng).train_epoch(trunk, heads, records)
-    after = trunk.tensors()
-    for name, value in before.items():
-        after[name] -= value
+    _trainer(seat, config, defence.dp, bench.rng).train_epoch(trunk, heads, records)
+    change = trunk.tensors()
+    for name, value in bench.start.items():
+        change[name] -= value
     if defence.guard_k is not None:
-        after["first.weight"][records.support < defence.guard_k] = 0.0
-    return after
+        change["first.weight"][SupportGuard.of(records.support, k=defence.guard_k).withheld] = 0.0
+    return change
 
 
-def _released(
-    dataset: Dataset, config: RunConfig, defence: Defence, matrix: sp.csr_matrix, parts: dict[int, Contribution]
-) -> Released:
-    trunk = fresh_trunk(config).tensors()
-    library = library_of(dataset, size=LIBRARY_SIZE, seed=config.attacks.seed)
+def _released(bench: Bench, matrix: sp.csr_matrix, parts: dict[int, Contribution]) -> Released:
+    config, private = bench.config, bench.defence.dp is not None
+    library = library_of(bench.dataset, size=LIBRARY_SIZE, seed=config.attacks.seed)
     return Released(
         name="exposed",
-        optimiser="sgd" if defence.dp is None else "private sgd",
+        optimiser="private sgd" if private else "sgd",
         parts=parts,
         total=None,
-        layers=layers_of(trunk),
+        layers=layers_of(bench.start),
         fingerprints=matrix,
-        library=refolded(dataset, library, config)[library],
-        noise=None if defence.dp else weight_rounding(trunk["first.weight"]),
+        library=refolded(bench.dataset, library, config)[library],
+        noise=None if private else weight_rounding(bench.start["first.weight"]),
         step=0.0,
     )
 
 
-def exposed_single(dataset: Dataset, *, config: RunConfig, defence: Defence, rng: Rng) -> tuple[Released, int]:
-    """Return the release of one partner's single step, and the partner."""
-    batch, _ = draw_batches(dataset, config)
-    matrix = refolded(dataset, batch.compounds, config)
-    update = step_of(dataset, batch, matrix, config=config, defence=defence, rng=rng)["first.weight"]
-    part = Contribution(
-        compounds=batch.compounds, label=labels_of(dataset, batch.partner, batch.compounds), weight=1, update=update
+def _contribution(dataset: Dataset, batch: Batch, update: NDArray[np.float32]) -> Contribution:
+    return Contribution(
+        compounds=batch.compounds,
+        label=labels_of(dataset, batch.partner, batch.compounds),
+        weight=min(len(batch.compounds), MAX_WEIGHT),
+        update=update,
     )
-    return _released(dataset, config, defence, matrix, {batch.partner: part}), batch.partner
 
 
-def exposed_sum(dataset: Dataset, *, config: RunConfig, defence: Defence, rng: Rng) -> Released:
+def exposed_single(bench: Bench) -> tuple[Released, int]:
+    """Return the release of one partner's single step, and the partner."""
+    batch, _ = draw_batches(bench.dataset, bench.config)
+    matrix = refolded(bench.dataset, batch.compounds, bench.config)
+    part = _contribution(bench.dataset, batch, step_of(bench, batch, matrix)["first.weight"])
+    return _released(bench, matrix, {batch.partner: part}), batch.partner
+
+
+def exposed_sum(bench: Bench) -> Released:
     """Return the release of a secure sum over several partners' single steps, through the arm's own protocol."""
-    _, batches = draw_batches(dataset, config)
-    rows = np.unique(np.concatenate([batch.compounds for batch in batches]))
-    matrix = refolded(dataset, rows, config)
-    trunk = fresh_trunk(config)
+    dataset, layout = bench.dataset, bench.trunk.layout
+    _, batches = draw_batches(dataset, bench.config)
+    matrix = refolded(dataset, np.unique(np.concatenate([batch.compounds for batch in batches])), bench.config)
     updates: dict[ClientId, NDArray[np.float32]] = {}
     parts: dict[int, Contribution] = {}
     for batch in batches:
-        step = step_of(dataset, batch, matrix, config=config, defence=defence, rng=rng)
-        updates[ClientId(batch.partner + 1)] = trunk.layout.flatten(step)
-        parts[batch.partner] = Contribution(
-            compounds=batch.compounds,
-            label=labels_of(dataset, batch.partner, batch.compounds),
-            weight=min(len(batch.compounds), 255),
-            update=step["first.weight"],
-        )
-    quantizer = Quantizer.for_sum(len(updates), clip=config.secagg.clip, ring_bits=config.secagg.ring_bits)
-    bound = model_hash(trunk.layout, trunk.tensors())
-    weights = {client: parts[client - 1].weight for client in updates}
-    summed = _Sum(quantizer=quantizer, weights=weights, model=bound, rng=rng)
-    shape = trunk.first.weight.shape
-    opened = _open(defence.scheme, summed, updates, (int(shape[0]), int(shape[1])))
-    released = _released(dataset, config, defence, matrix, parts)
+        change = step_of(bench, batch, matrix)
+        updates[ClientId(batch.partner + 1)] = layout.flatten(change)
+        parts[batch.partner] = _contribution(dataset, batch, change["first.weight"])
+    quantizer = quantizer_for(bench.config.secagg, len(updates))
+    summed = _Sum(
+        quantizer=quantizer,
+        weights={client: parts[client - 1].weight for client in updates},
+        model=model_hash(layout, bench.start),
+        rng=bench.rng,
+    )
+    opened = _open(bench.defence.scheme, summed, updates, bench.start["first.weight"].shape)
     if opened.bits is not None:
         parts = {p: dataclasses.replace(part, update=_rows(part, opened.bits)) for p, part in parts.items()}
+    released = _released(bench, matrix, parts)
     return dataclasses.replace(
-        released, parts=parts, total=opened.total, step=quantizer.step, bits=opened.bits, note=opened.note
+        released,
+        total=opened.total,
+        # How far an approximate scheme is off depends on its keys: the attacker reads it off the untouched rows.
+        noise=None if opened.approximate else released.noise,
+        step=quantizer.step,
+        bits=opened.bits,
+        note=opened.note,
     )
 
 
@@ -226,6 +250,7 @@ class _Opened:
     total: NDArray[np.float64]
     bits: NDArray[np.int64] | None
     note: str
+    approximate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +265,7 @@ class _Sum:
     def of(self, scheme: str, updates: dict[ClientId, NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return what ``scheme`` opens for ``updates``."""
         vectors: dict[ClientId, FloatVector] = dict(updates)
-        setup = schemes()[scheme](sorted(updates), quantizer=self.quantizer, run_id=self.rng.bytes(32), rng=self.rng)
+        setup = set_up(scheme, sorted(updates), quantizer=self.quantizer, rng=self.rng)
         result = run_round(
             setup,
             vectors,
@@ -254,7 +279,7 @@ class _Sum:
 
 
 def _open(
-    scheme: str, summed: _Sum, updates: dict[ClientId, NDArray[np.float32]], shape: tuple[int, int]
+    scheme: str, summed: _Sum, updates: dict[ClientId, NDArray[np.float32]], shape: tuple[int, ...]
 ) -> _Opened:
     """Return the opened sum of the first layer. The heavy schemes sum a part, which the note says."""
     size = shape[0] * shape[1]
@@ -264,15 +289,15 @@ def _open(
         return _Opened(summed.of(scheme, updates)[:size].reshape(shape), None, "")
     touched = np.flatnonzero(np.any([u[:size].reshape(shape).any(axis=1) for u in updates.values()], axis=0))
     others = np.setdiff1d(np.arange(shape[0]), touched)
-    kept = np.random.default_rng(0).permutation(others)[: (APPROXIMATE_ROWS - 1) * len(touched)]
+    kept = np.random.default_rng(0).permutation(others)[: int(UNTOUCHED_SHARE * len(touched)) + 1]
     bits = np.sort(np.concatenate([touched, kept])).astype(np.int64)
     part = {client: u[:size].reshape(shape)[bits].ravel() for client, u in updates.items()}
     total = summed.of(scheme, part).reshape(len(bits), shape[1])
-    return _Opened(total, bits, f"summed {len(bits)} of {shape[0]} rows: the touched ones and as many others")
+    return _Opened(total, bits, f"summed {len(bits)} of {shape[0]} rows: the touched ones and some others", True)
 
 
 def _open_exact_sample(
-    scheme: str, summed: _Sum, updates: dict[ClientId, NDArray[np.float32]], shape: tuple[int, int]
+    scheme: str, summed: _Sum, updates: dict[ClientId, NDArray[np.float32]], shape: tuple[int, ...]
 ) -> _Opened:
     """Return the exact sum after checking on a sample of touched coordinates that ``scheme`` opens the same integers.
 

@@ -59,14 +59,14 @@ def row_rms(delta: Delta) -> NDArray[np.float64]:
 def noise_floor(delta: Delta) -> float:
     """Return an estimate of the noise on an entry: what the attacker can read off the release itself.
 
-    Where no row is zero and the smaller half of the rows are equally large, those are noise alone (differential privacy, or
-    an approximate scheme). Otherwise only rounding is left.
+    Where no row is zero and the smallest rows are equally large, those are noise alone (differential privacy, or an
+    approximate scheme). Otherwise only rounding is left.
     """
     rms = row_rms(delta)
     rounding = float(rms.max()) * FLOAT_NOISE
     if (rms == 0).any():
         return rounding
-    low, high = np.quantile(rms, [0.05, 0.45])
+    low, high = np.quantile(rms, [0.02, 0.15])
     return max(rounding, float((low + high) / 2)) if high < 1.4 * low else rounding
 
 
