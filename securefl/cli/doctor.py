@@ -18,6 +18,8 @@ from securefl.types import Secret
 EXTRAS = {"paillier": ("gmpy2", "phe"), "bench-flower": ("flwr",), "test": ("pytest", "hypothesis", "mypy", "ruff")}
 PROBE_LEN = 1 << 22
 """Ring words of the probe: 16 MiB, long enough to time and short enough not to wait for."""
+PROBE_RUNS = 3
+"""The first run pays for the library's start; the best one counts."""
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print for a program.")] = False) -> None:
@@ -44,9 +46,12 @@ def cipher_choice() -> dict[str, str]:
     """Return the cipher that a new roster gets, and the measured speed of each mask generator on one core."""
     speeds = {}
     for cipher in Cipher:
-        begin = time.process_time()
-        keystream(Secret(bytes(32)), PROBE_LEN, np.dtype(np.uint32), cipher=cipher)
-        speeds[cipher.value] = f"{4 * PROBE_LEN / 1e9 / max(time.process_time() - begin, 1e-9):.1f} GB/s"
+        seconds = []
+        for _ in range(PROBE_RUNS):
+            begin = time.process_time()
+            keystream(Secret(bytes(32)), PROBE_LEN, np.dtype(np.uint32), cipher=cipher)
+            seconds.append(time.process_time() - begin)
+        speeds[cipher.value] = f"{4 * PROBE_LEN / 1e9 / max(min(seconds), 1e-9):.1f} GB/s"
     return {"chosen": MaskingOptions().cipher.value, **speeds}
 
 
