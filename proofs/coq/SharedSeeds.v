@@ -100,3 +100,33 @@ Theorem shared_round_private x x' : same_exposed_sums src tgt K A x x' ->
        (reduction G (known K A) (fun rv m => simulated (uploads src tgt x' m) rv) j).
 Proof. by move=> xx'; rewrite !shared_gameE; apply: round_private. Qed.
 End SharedSeeds.
+
+(* The instance in which every seed is shared by itself: t - 1 shares of each hidden seed,
+   all shares of each revealed one.                                                   *)
+Section Seedwise.
+Variables (F : realFieldType) (T E Seed : finType) (src tgt : E -> T) (R : finZmodType).
+Variables (G : Seed -> R) (k0 : Seed) (K : pred E) (A : {set T}).
+Variables (Fq : finFieldType) (I : finType) (a : I -> Fq) (t' : nat) (embed : Seed -> Fq).
+Hypothesis a_inj : injective a.
+Hypothesis a_neq0 : forall i, a i != 0.
+Local Notation J := (E + T)%type.
+Variable vis : J -> {set I}.
+Hypothesis hidden_few : forall j, ~~ known (T := T) K A j -> (#|vis j| <= t')%N.
+Variable Adv : {ffun T -> R} -> {ffun J -> option Seed} -> {ffun J -> {ffun I -> Fq}} -> F.
+
+Definition seed_of (j : J) (rv : {ffun J -> option Seed}) : Fq :=
+  if rv j is Some s then embed s else 0.
+Let simulation u rv := simulated a t' vis (known (T := T) K A) seed_of Adv u rv.
+
+Corollary seedwise_private x x' : same_exposed_sums src tgt K A x x' ->
+  `| shared_game src tgt G K A a t' (fun j (k : {ffun J -> Seed}) => embed (k j)) vis Adv x -
+     shared_game src tgt G K A a t' (fun j (k : {ffun J -> Seed}) => embed (k j)) vis Adv x' | <=
+     \sum_(j | ~~ known K A j) generator_advantage G
+       (reduction G (known K A) (fun rv m => simulation (uploads src tgt x m) rv) j) +
+     \sum_(j | ~~ known K A j) generator_advantage G
+       (reduction G (known K A) (fun rv m => simulation (uploads src tgt x' m) rv) j).
+Proof.
+move=> xx'; apply: (shared_round_private G k0 a_inj a_neq0 (opened_secret := seed_of)) => // j k jK.
+by rewrite /seed_of ffunE jK.
+Qed.
+End Seedwise.
