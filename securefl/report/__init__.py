@@ -5,6 +5,6 @@ edition, without any partner's own figures, names of tasks, or structures.
 """
 
 from securefl.report.assemble import build
-from securefl.report.schema import schema
+from securefl.report.json_schema import schema
 
 __all__ = ["build", "schema"]

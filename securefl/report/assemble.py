@@ -19,7 +19,7 @@ from securefl.records import (
 )
 from securefl.report.appetite import Appetite, load_appetite
 from securefl.report.html import page
-from securefl.report.schema import verify_report
+from securefl.report.json_schema import verify_report
 from securefl.report.verdicts import RULE, verdicts
 
 JSON_FILE = "report.json"

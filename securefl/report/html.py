@@ -43,6 +43,11 @@ def _sentence(text: str) -> str:
     return full if full.endswith((".", "!", "?")) else full + "."
 
 
+def _breaks(text: str) -> Markup:
+    """Return a name that may break after its joints, so that a narrow column doesn't cut it anywhere."""
+    return Markup("<wbr>").join(re.split(r"(?<=[-+_/.:])(?=\w)", text))
+
+
 def environment() -> Environment:
     """Return the templates' environment: everything is escaped, and an unknown name is an error."""
     found = Environment(
@@ -61,6 +66,7 @@ def environment() -> Environment:
         "small": numbers.small,
         "title_of": numbers.title,
         "joined": joined,
+        "breaks": _breaks,
         "slug": lambda text: re.sub(r"[^a-z0-9]+", "-", str(text).lower()).strip("-"),
     }
     return found
@@ -81,30 +87,34 @@ def page(report: ReportRecord, appetite: Appetite) -> str:
     script = (folder / "page.js").read_text(encoding="utf-8")
     heat_arms, heat_rows = heat_map(report, judged)
     results = {asset: tables.results_table(judged, asset) for asset in words().assets}
-    return environment().get_template("report.html.j2").render(
-        report=report,
-        words=words(),
-        views=VIEWS,
-        answer=answer(report),
-        matrix=matrix(report),
-        options=options(report.arms),
-        cleared=cleared(report),
-        heat_arms=heat_arms,
-        heat_rows=heat_rows,
-        pictures=pictures,
-        results={asset: table for asset, table in results.items() if table.rows},
-        tables={
-            "performance": tables.performance_table(report.arms),
-            "cost": tables.cost_table([arm for arm in report.arms if arm.scheme is not None]),
-            "dp": tables.dp_table([arm for arm in report.arms if arm.scheme is not None]),
-            "controls": tables.controls_table(report.controls),
-            "not_run": tables.not_run_table(report.attacks),
-            "partners": tables.partners_table(report),
-            "config": tables.config_table(report),
-            "limits": tables.limits_table(report),
-            "options": options_table(report, judged),
-        },
-        style=Markup(style),  # noqa: S704  (the package's own file and the classes of its own drawings)
-        script=Markup(script),  # noqa: S704  (the package's own file)
-        policy=_policy(style, script),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            words=words(),
+            views=VIEWS,
+            answer=answer(report),
+            matrix=matrix(report),
+            options=options(report.arms),
+            cleared=cleared(report),
+            heat_arms=heat_arms,
+            heat_rows=heat_rows,
+            pictures=pictures,
+            results={asset: table for asset, table in results.items() if table.rows},
+            tables={
+                "performance": tables.performance_table(report.arms),
+                "cost": tables.cost_table([arm for arm in report.arms if arm.scheme is not None]),
+                "dp": tables.dp_table([arm for arm in report.arms if arm.scheme is not None]),
+                "controls": tables.controls_table(report.controls),
+                "not_run": tables.not_run_table(report.attacks),
+                "partners": tables.partners_table(report),
+                "config": tables.config_table(report),
+                "limits": tables.limits_table(report),
+                "options": options_table(report, judged),
+            },
+            style=Markup(style),  # noqa: S704  (the package's own file and the classes of its own drawings)
+            script=Markup(script),  # noqa: S704  (the package's own file)
+            policy=_policy(style, script),
+        )
     )

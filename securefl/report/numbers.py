@@ -11,6 +11,8 @@ import re
 from securefl.records import AttackRecord
 
 DASH = "–"
+PERCENT = "\u00a0%"
+"""A figure and its unit stay on one line."""
 _PLAIN = ("auc", "epsilon", "eps", "tanimoto", "nats", "bits")
 _WORDS = {"tpr": "TPR", "fpr": "FPR", "auc": "AUC", "mcc": "MCC", "r2": "R²", "roc": "ROC", "mae": "MAE", "rmse": "RMSE"}
 
@@ -25,12 +27,13 @@ def key(name: str) -> str:
 
 
 def title(name: str) -> str:
-    """Return a metric's or an attack's name as a person reads it.
+    r"""Return a metric's or an attack's name as a person reads it.
 
-    >>> title("tpr_at_fpr_0.01"), title("exact_recovery"), title("auc")
-    ('TPR at FPR 0.01', 'exact recovery', 'AUC')
+    >>> title("tpr_at_fpr_0_1pct"), title("exact_recovery"), title("auc")
+    ('TPR at FPR 0.1\xa0%', 'exact recovery', 'AUC')
     """
-    return " ".join(_WORDS.get(word.lower(), word) for word in re.split(r"[_\s]+", name.replace("-", " ")) if word)
+    spelt = re.sub(r"(\d+(?:_\d+)?)pct\b", lambda match: match[1].replace("_", ".") + PERCENT, name.replace("-", " "))
+    return " ".join(_WORDS.get(word.lower(), word) for word in re.split(r"[_ ]+", spelt) if word)
 
 
 def is_share(metric: str | None, *, counted: bool = False) -> bool:
@@ -63,17 +66,17 @@ def signed(value: float | None, places: int = 2) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a share in percent with one place below 99.95 %, none at the ends.
+    r"""Return a share in percent with one place below 99.95 %, none at the ends.
 
     >>> percent(0.375), percent(0.0), percent(1.0), percent(0.0004)
-    ('37.5 %', '0 %', '100 %', '0.04 %')
+    ('37.5\xa0%', '0\xa0%', '100\xa0%', '0.04\xa0%')
     """
     if value is None or not math.isfinite(value):
         return DASH
     if value in (0.0, 1.0):
-        return f"{value:.0%}".replace("%", " %")
+        return f"{value:.0%}".replace("%", PERCENT)
     places = 2 if 0 < abs(value) < 0.0095 else 1
-    return f"{decimal(100 * value, places)} %"
+    return f"{decimal(100 * value, places)}{PERCENT}"
 
 
 def figure(metric: str | None, value: float | None, *, counted: bool = False) -> str:
@@ -81,26 +84,35 @@ def figure(metric: str | None, value: float | None, *, counted: bool = False) ->
     return percent(value) if is_share(metric, counted=counted) else decimal(value, 3)
 
 
+def tick(metric: str | None, value: float, *, counted: bool = False) -> str:
+    """Return a value on an axis, as short as it can be.
+
+    >>> tick("auc", 0.5), tick("exact", 0.25), tick("tpr", 0.025)
+    ('0.5', '25%', '2.5%')
+    """
+    return f"{100 * value:g}%" if is_share(metric, counted=counted) else f"{value:.3g}"
+
+
 def interval(metric: str | None, low: float | None, high: float | None, *, counted: bool = False) -> str:
     """Return an interval of a metric, ``28.8 to 46.8 %``."""
     if low is None or high is None:
         return "no interval"
     if not is_share(metric, counted=counted):
-        return f"{decimal(low, 3)} to {decimal(high, 3)}"
-    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
+        return f"{decimal(low, 3)}\u00a0to\u00a0{decimal(high, 3)}"
+    return f"{percent(low).removesuffix(PERCENT)}\u00a0to\u00a0{percent(high)}"
 
 
 def outcome(attack: AttackRecord) -> str:
-    """Return what an attack measured, in words: value, k of n, interval.
+    r"""Return what an attack measured, in words: value, k of n, interval.
 
     >>> outcome(AttackRecord(name="x", view="V1", arm="a", release="exposed", status="run", metric="exact", value=0.5,
     ...                      k=1, n=2, ci_low=0.1, ci_high=0.9))
-    'exact 50.0 % (1 of 2; 95 % interval 10.0 to 90.0 %)'
+    'exact 50.0\xa0% (1 of 2; 95\xa0% interval 10.0\xa0to\xa090.0\xa0%)'
     """
     counted = attack.k is not None
     parts = [f"{attack.k:,} of {attack.n:,}"] if attack.k is not None and attack.n is not None else []
     span = interval(attack.metric, attack.ci_low, attack.ci_high, counted=counted)
-    parts.append(f"95 % interval {span}" if attack.ci_low is not None else span)
+    parts.append(f"95{PERCENT} interval {span}" if attack.ci_low is not None else span)
     return f"{title(attack.metric or '')} {figure(attack.metric, attack.value, counted=counted)} ({'; '.join(parts)})"
 
 

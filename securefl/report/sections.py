@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from securefl.records import ArmRecord, AttackRecord, ReportRecord, VerdictRecord
 from securefl.report.appetite import VIEWS
-from securefl.report.numbers import decimal, figure, outcome, seconds, signed, title
+from securefl.report.numbers import PERCENT, decimal, figure, outcome, percent, seconds, signed, title
 from securefl.report.tables import Cell, Table, number, text
 from securefl.report.verdicts import REFERENCE_ARM, Finding, Judged, options
 
@@ -67,16 +67,33 @@ def _reach(arm: ArmRecord) -> str:
     return f"{title(seen.metric)} {decimal(seen.mean)} ({decimal(seen.ci_low)} to {decimal(seen.ci_high)})"
 
 
-def _performance_sentence(report: ReportRecord, clear: Sequence[str]) -> str:
+def _gain(arm: ArmRecord) -> str:
+    """Return what an arm is worth to a partner, as far as the interval of the difference settles it."""
+    seen = arm.performance
+    if seen.delta_vs_standalone is None or seen.delta_ci_low is None or seen.delta_ci_high is None:
+        return "how that compares with training alone was not measured"
+    if seen.delta_ci_low > 0:
+        return f"better than training alone in {percent(seen.tasks_better)} of the tasks"
+    return "worse than training alone" if seen.delta_ci_high < 0 else "no settled difference from training alone"
+
+
+def _performance(report: ReportRecord, clear: Sequence[str]) -> list[str]:
+    """Return what the best option that stays within the appetite reaches, and the best of all if that is another."""
     arms = {arm.name: arm for arm in report.arms}
-    among = clear or options(report.arms)
-    if not among:
-        return "No arm of this run aggregates updates, so there is no option to judge."
-    best = max((arms[name] for name in among), key=lambda arm: arm.performance.mean)
-    against = [f"{_reach(arms[n])} {w}" for n, w in (("standalone", "alone"), ("pooled", "with all data pooled")) if n in arms]
-    bars = f", against {' and '.join(against)}" if against else ""
-    lead = "Of these, the best performance has" if len(clear) > 1 else ("It reaches, as" if clear else "The best performance of all options has")
-    return f"{lead} {best.name}: {_reach(best)}{bars}."
+    choice = options(report.arms)
+    if not choice:
+        return ["No arm of this run aggregates updates, so there is no option to judge."]
+    ranked = sorted((arms[name] for name in choice), key=lambda arm: -arm.performance.mean)
+    within = [arm for arm in ranked if arm.name in clear]
+    told = [
+        f"Within the appetite, the best performance is that of {arm.name}: {_reach(arm)}, {_gain(arm)}." for arm in within[:1]
+    ]
+    if ranked[0] not in within[:1]:
+        told.append(
+            f"Of all options, the best performance is that of {ranked[0].name}: {_reach(ranked[0])}, {_gain(ranked[0])}."
+        )
+    bars = [f"{_reach(arms[name])} {what}" for name, what in (("standalone", "alone"), ("pooled", "pooled")) if name in arms]
+    return [*told, f"For comparison: {' and '.join(bars)}."] if bars else told
 
 
 def answer(report: ReportRecord) -> Answer:
@@ -86,13 +103,16 @@ def answer(report: ReportRecord) -> Answer:
     failing = [arm for arm in choice if any(v.arm == arm and v.verdict == "fail" for v in report.arm_verdicts)]
     unsettled = [arm for arm in choice if arm not in failing and arm not in clear]
     if clear:
-        headline, tone = f"{len(clear)} of {len(choice)} options stay within the appetite wherever they were tested: {joined(clear)}.", "pass"
+        headline, tone = (
+            f"{len(clear)} of {len(choice)} options stay within the appetite wherever they were tested: {joined(clear)}.",
+            "pass",
+        )
         if len(clear) == 1:
             headline = f"One of {len(choice)} options stays within the appetite wherever it was tested: {clear[0]}."
     else:
         headline = "No option stays within the appetite in every view in which it was tested."
         tone = "fail" if failing else "inconclusive"
-    sentences = [_performance_sentence(report, clear)]
+    sentences = _performance(report, clear)
     if failing:
         sentences.append(f"Above a limit in at least one view: {joined(failing)}.")
     if unsettled:
@@ -120,7 +140,9 @@ def _level(judged: Judged) -> str:
 
 
 _MARKS = {
-    Finding.WITHIN: "", Finding.ABOVE: "above", Finding.UNDECIDED: "open", Finding.UNLIMITED: "open", Finding.UNDERMINED: "open",
+    Finding.WITHIN: "",
+    Finding.ABOVE: "above",
+    Finding.UNDECIDED: "open", Finding.UNLIMITED: "open", Finding.UNDERMINED: "open",
 }  # fmt: skip
 
 
@@ -131,7 +153,7 @@ def heat_map(report: ReportRecord, judged: Sequence[Judged]) -> tuple[tuple[str,
         attack = one.attack
         whose = f", of the {attack.member_of}" if attack.member_of else ""
         row = (attack.view, title(attack.name), attack.release, title(attack.metric or "") + whose)
-        shown = figure(attack.metric, attack.value, counted=attack.k is not None).replace(" %", "%")
+        shown = figure(attack.metric, attack.value, counted=attack.k is not None).replace(PERCENT, "%")
         cell = HeatCell(arm=attack.arm, text=shown, level=_level(one), mark=_MARKS[one.finding], told=outcome(attack))
         by_attack.setdefault(row, {}).setdefault(attack.arm, cell)
     arms = tuple(arm.name for arm in report.arms if any(arm.name in cells for cells in by_attack.values()))
@@ -141,9 +163,15 @@ def heat_map(report: ReportRecord, judged: Sequence[Judged]) -> tuple[tuple[str,
             view=view, attack=attack, release=release, metric=metric,
             cells=tuple(cells.get(arm, HeatCell(arm=arm, text="", level="none", mark="", told=blank)) for arm in arms),
         )
-        for (view, attack, release, metric), cells in sorted(by_attack.items())
+        for (view, attack, release, metric), cells in sorted(by_attack.items(), key=lambda item: _place(item[0]))
     )  # fmt: skip
     return arms, rows
+
+
+def _place(row: Sequence[str]) -> tuple[int, str, bool, str]:
+    """Return where a row of the heat map stands: by view, attack, the worst case first."""
+    view, attack, release, metric = row
+    return [str(name) for name in VIEWS].index(view), attack, release != "exposed", metric
 
 
 def _gravest(judged: Sequence[Judged], arm: str, asset: str) -> AttackRecord | None:
@@ -167,6 +195,7 @@ def options_table(report: ReportRecord, judged: Sequence[Judged]) -> Table:
     for name in options(report.arms):
         arm = arms[name]
         less = arm.performance.mean - base.performance.mean if base is not None else None
+        sent = decimal(arm.cost.bytes_up_per_parameter, 1)
         passed = [v.view for v in report.arm_verdicts if v.arm == name and v.verdict == "pass"]
         failed = [v.view for v in report.arm_verdicts if v.arm == name and v.verdict == "fail"]
         rows.append((
@@ -175,9 +204,18 @@ def options_table(report: ReportRecord, judged: Sequence[Judged]) -> Table:
             _leak(judged, name, "structure"),
             _leak(judged, name, "label"),
             _leak(judged, name, "membership"),
-            number(arm.cost.client_seconds, seconds(arm.cost.client_seconds), f"{decimal(arm.cost.bytes_up_per_parameter, 1)} bytes a parameter"),
+            number(arm.cost.client_seconds, seconds(arm.cost.client_seconds), f"{sent} bytes a parameter"),
             text(", ".join(passed) or "no view"),
             text(", ".join(failed) or "no view"),
         ))  # fmt: skip
-    heads = ("Option", "#Performance against plaintext", "#Structure", "#Label", "#Membership", "#Cost of a round", "Passes", "Fails")
+    heads = (
+        "Option",
+        "#Performance against plaintext",
+        "#Structure",
+        "#Label",
+        "#Membership",
+        "#Cost of a round",
+        "Passes",
+        "Fails",
+    )
     return Table(name="options", caption="What each option gives and takes", heads=heads, rows=tuple(rows))

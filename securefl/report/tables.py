@@ -55,20 +55,25 @@ def performance_table(arms: Iterable[ArmRecord]) -> Table:
     rows = []
     for arm in arms:
         seen = arm.performance
-        span = f"{decimal(seen.ci_low, 3)} to {decimal(seen.ci_high, 3)}"
-        delta = f"{signed(seen.delta_ci_low, 3)} to {signed(seen.delta_ci_high, 3)}" if seen.delta_ci_low is not None else ""
+        span = f"{decimal(seen.ci_low, 3)}\u00a0to\u00a0{decimal(seen.ci_high, 3)}"
+        delta = (
+            f"{signed(seen.delta_ci_low, 3)}\u00a0to\u00a0{signed(seen.delta_ci_high, 3)}"
+            if seen.delta_ci_low is not None
+            else ""
+        )
         rows.append((
             arm_cell(arm),
             number(seen.mean, decimal(seen.mean, 3), span),
             number(seen.delta_vs_standalone, signed(seen.delta_vs_standalone, 3), delta),
             number(seen.tasks_better, percent(seen.tasks_better)),
             number(seen.n_tasks, count(seen.n_tasks), f"{count(seen.n_compounds)} compounds"),
-            number(arm.rounds, count(arm.rounds) if arm.scheme else DASH, "" if seen.best_round is None else f"best {seen.best_round}"),
+            number(arm.rounds, count(arm.rounds) if arm.rounds else DASH, f"best {seen.best_round}" if seen.best_round else ""),
             number(arm.parameters, count(arm.parameters) if arm.parameters else DASH),
             text(", ".join(map(str, arm.seeds))),
             text(arm.warm_start or "none"),
         ))  # fmt: skip
-    heads = ("Arm", "#Mean", "#Against standalone", "#Tasks better", "#Partner-tasks", "#Rounds", "#Parameters", "Seeds", "Warm start")
+    heads = ("Arm", "#Mean", "#Against standalone", "#Tasks better", "#Partner-tasks", "#Rounds", "#Parameters", "Seeds",
+             "Warm start")  # fmt: skip
     return Table(name="performance", caption="Performance on the test fold, with 95 % intervals", heads=heads, rows=tuple(rows))
 
 
@@ -92,18 +97,19 @@ def cost_table(arms: Iterable[ArmRecord]) -> Table:
             number(arm.clipped, count(arm.clipped)),
             number(cost.wall_seconds, seconds(cost.wall_seconds), f"peak {count(cost.peak_rss_mb)} MB"),
         ))  # fmt: skip
-    heads = ("Arm", "#Set-up", "#One partner", "#Operator", "#Bytes up", "#Bytes down", "#Largest error", "#Bound", "#Clipped", "#Whole arm")
+    heads = ("Arm", "#Set-up", "#One partner", "#Operator", "#Bytes up", "#Bytes down", "#Largest error", "#Bound", "#Clipped",
+             "#Whole arm")  # fmt: skip
     caption = "Cost of a round: CPU seconds, bytes for each parameter on the wire, and the error of the opened sum"
     return Table(name="cost", caption=caption, heads=heads, rows=tuple(rows))
 
 
 def dp_table(arms: Iterable[ArmRecord]) -> Table:
-    """Return the differential privacy that each arm gives; an arm without any is in the table too."""
-    rows = []
-    for arm in arms:
+    """Return the differential privacy that each arm gives; the arms without any share the last row."""
+    listed = list(arms)
+    rows: list[tuple[Cell, ...]] = []
+    for arm in listed:
         spent = arm.dp
         if spent is None:
-            rows.append((arm_cell(arm), text("none", "no bound holds: ε is infinite"), *(text("") for _ in range(5))))
             continue
         rows.append((
             arm_cell(arm),
@@ -114,6 +120,9 @@ def dp_table(arms: Iterable[ArmRecord]) -> Table:
             text(spent.accountant),
             text(spent.partner, "largest ε of all partners"),
         ))  # fmt: skip
+    without = [arm.name for arm in listed if arm.dp is None]
+    if without:
+        rows.append((text(", ".join(without)), text("none", "ε is infinite"), *(text("") for _ in range(5))))
     heads = ("Arm", "#Spent (upper bound)", "Unit protected", "#Noise multiplier", "#Steps", "Accountant", "Worst partner")
     return Table(name="dp", caption="Differential privacy by arm", heads=heads, rows=tuple(rows), sortable=False)
 
@@ -191,7 +200,9 @@ def not_run_table(attacks: Iterable[AttackRecord]) -> Table:
     grouped: dict[tuple[str, str, str, str], list[str]] = {}
     for attack in attacks:
         if attack.status != "run":
-            grouped.setdefault((attack.view, attack.name, attack.status, attack.reason), []).append(f"{attack.arm} ({attack.release})")
+            grouped.setdefault((attack.view, attack.name, attack.status, attack.reason), []).append(
+                f"{attack.arm} ({attack.release})"
+            )
     rows = [
         (
             text(title(name)),
@@ -246,6 +257,8 @@ def limits_table(report: ReportRecord) -> Table:
             for name, value in metrics.items():
                 metric = name.removeprefix("max_").removesuffix("_above_chance")
                 beyond = "above chance" if name.endswith("_above_chance") else ""
-                rows.append((text(view), text(title(attack)), text(title(metric), beyond), number(value, figure(metric, value))))
+                rows.append(
+                    (text(view), text(title(attack)), text(title(metric), beyond), number(value, figure(metric, value)))
+                )
     heads = ("View", "Attack", "Metric", "#At most")
     return Table(name="limits", caption="The appetite, line by line", heads=heads, rows=tuple(rows))

@@ -110,9 +110,7 @@ def judge(attack: AttackRecord, appetite: Appetite, controls: Sequence[ControlRe
     )
 
 
-def judge_all(
-    attacks: Iterable[AttackRecord], appetite: Appetite, controls: Sequence[ControlRecord]
-) -> tuple[Judged, ...]:
+def judge_all(attacks: Iterable[AttackRecord], appetite: Appetite, controls: Sequence[ControlRecord]) -> tuple[Judged, ...]:
     """Return every attack that ran and that the appetite wants judged, the gravest first, else in the order given."""
     ran = [a for a in attacks if a.status == "run" and key(a.metric or "") not in appetite.not_judged]
     judged = [judge(attack, appetite, controls) for attack in ran]
@@ -140,9 +138,7 @@ def _because(worst: Judged) -> str:
     return f"{told(worst)}, {_FINDINGS[worst.finding].format(limit=limit)}"
 
 
-def arm_verdict(
-    arm: str, view: View, judged: Sequence[Judged], controls: Sequence[ControlRecord]
-) -> VerdictRecord:
+def arm_verdict(arm: str, view: View, judged: Sequence[Judged], controls: Sequence[ControlRecord]) -> VerdictRecord:
     """Return the verdict on one arm in one view, from the attacks that were judged anywhere."""
     here = sorted((j for j in judged if j.attack.arm == arm and j.attack.view == view), key=lambda j: j.gravity, reverse=True)
     if not here:
@@ -191,7 +187,5 @@ def verdicts(
     of_arms = tuple(arm_verdict(arm.name, view, judged, controls) for arm in arms for view in VIEWS)
     order = {arm: position for position, arm in reversed(list(enumerate(j.attack.arm for j in judged)))}
     choice = options(arms)
-    ranked = sorted(
-        (verdict for verdict in of_arms if verdict.arm in choice), key=lambda v: order.get(str(v.arm), len(judged))
-    )
+    ranked = sorted((verdict for verdict in of_arms if verdict.arm in choice), key=lambda v: order.get(str(v.arm), len(judged)))
     return tuple(view_verdict(view, ranked) for view in VIEWS), of_arms

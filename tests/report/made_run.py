@@ -129,7 +129,8 @@ def _structure(arm: str) -> list[AttackRecord]:
     guarded = "guard" in arm
     noised = arm == "dp"
     found = []
-    for view, n, k in (("V1", 80, 36), ("V2", 120, 44), ("V3", 64, 40)):
+    settings: tuple[tuple[View, int, int], ...] = (("V1", 80, 36), ("V2", 120, 44), ("V3", 64, 40))
+    for view, n, k in settings:
         got = 0 if guarded or noised else k
         scramble = "scrambled" if view == "V2" else "clear"
         for release, seen in (("exposed", got), ("as-run", 0)):
@@ -137,7 +138,7 @@ def _structure(arm: str) -> list[AttackRecord]:
             found.append(counted("fingerprint recovery", view, arm, release, seen, size, coordinates=scramble))
         rare = 0 if guarded else (210 if noised else 400)
         found.append(
-            counted("union of bits", view, arm, "exposed", rare, 400, metric="rare bits found", asset="substructure",
+            counted("union of bits", view, arm, "exposed", rare, 400, metric="single_compound_recall", asset="substructure",
                     chance=0.5 if noised else 0.0, coordinates=scramble)
         )  # fmt: skip
         right = n // 2 + (n // 3 if got else 1)
@@ -161,7 +162,7 @@ def _membership(arm: str) -> list[AttackRecord]:
             )  # fmt: skip
         k = round(3470 * (0.01 + gain / 6))
         found.append(
-            counted(name, "V4", arm, "model", k, 3470, metric="TPR at FPR 0.01", chance=0.01, asset="membership",
+            counted(name, "V4", arm, "model", k, 3470, metric="tpr_at_fpr_1pct", chance=0.01, asset="membership",
                     min_certifiable_fpr=1 / 730, member_of="partner", bits=4096)
         )  # fmt: skip
     return found
@@ -201,14 +202,15 @@ def made_run_record(config: RunConfig, *, partner: str = "partner") -> RunRecord
     sizes = ((9120, 41, 14200), (8010, 38, 12011), (6230, 33, 9800), (5400, 28, 7900), (150, 6, 181))
     return RunRecord(
         toolkit=ToolkitRecord(
-            version="0.1.0", commit="0123456789abcdef0123456789abcdef01234567", python="3.11.2", platform="Linux x86_64, 2 cores",
+            version="0.1.0", commit="0123456789abcdef0123456789abcdef01234567", python="3.11.2",
+            platform="Linux x86_64, 2 cores",
             packages={"numpy": "2.4.6", "torch": "2.13.0", "rdkit": "2026.3.3", "tenseal": "0.3.16", "opacus": "1.6.0"},
         ),
         config=config.model_dump(mode="json"),
         config_sha256=config.sha256,
         data=DataRecord(
             name="Invented data (test)", sha256="ab" * 32, licence="CC BY-SA 3.0 (ChEMBL)",
-            citation="van Tilborg et al., J. Chem. Inf. Model. 2022, 62, 5938. Zdrazil et al., Nucleic Acids Res. 2024, 52, D1180.",
+            citation="Nobody et al., Journal of Invented Results 1, 2 (2000)",
             compounds=27041, tasks=146, activities=44092, rejects=17,
             folds={"train": 19000, "validation": 2100, "test": 3200, "audit": 2741}, bits=4096,
         ),

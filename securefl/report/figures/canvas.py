@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import io
 import re
-import xml.etree.ElementTree as ET  # noqa: S405  (reads only what matplotlib wrote a line before)
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -113,9 +113,7 @@ def blank(width: int, height: int) -> Figure:
 def pixels(figure: Figure, left: float, top: float, right: float, bottom: float) -> Axes:
     """Return axes that leave so many pixels free on each side."""
     width, height = figure.get_size_inches() * 72
-    return figure.add_axes(
-        (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
-    )
+    return figure.add_axes((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
 
 
 def _restyle(element: ET.Element, book: StyleBook) -> None:
@@ -143,7 +141,8 @@ def _rename(element: ET.Element, prefix: str) -> None:
     for name, value in list(element.attrib.items()):
         if name == "id":
             del element.attrib[name]
-            if not re.match(r"(figure|axes|patch|line2d|text|matplotlib|xtick|ytick|legend|LineCollection|Path|Poly|Fill)", value):
+            # what drawings refer to is named by a hash: p… for clips, m… for markers; the rest is matplotlib's bookkeeping
+            if re.fullmatch(r"[mp][0-9a-f]{10}", value):
                 element.set("id", f"{prefix}-{value}")
         elif name == f"{_XLINK}href":
             del element.attrib[name]
@@ -174,7 +173,7 @@ def _inline(figure: Figure, prefix: str, book: StyleBook, kind: str, alt: str) -
 def picture(name: str, title: str, alt: str, book: StyleBook, draw: Callable[[int], Figure]) -> Picture:
     """Return a picture, drawn at both widths by ``draw(width)`` under the report's settings."""
     drawn = {}
-    with rc_context(_SETTINGS):
+    with rc_context(_SETTINGS):  # type: ignore[arg-type]  # the stubs list every setting by name
         for kind, width in (("wide", WIDE), ("narrow", NARROW)):
             drawn[kind] = _inline(draw(width), f"{name}-{kind[0]}", book, kind, alt)
-    return Picture(name=name, title=title, alt=str(escape(alt)), wide=drawn["wide"], narrow=drawn["narrow"])
+    return Picture(name=name, title=title, alt=alt, wide=drawn["wide"], narrow=drawn["narrow"])

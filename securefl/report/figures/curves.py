@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from securefl.records import ArmRecord
 from securefl.report.figures.canvas import WIDE, arm_color, blank, color, label, pixels
+from securefl.report.numbers import title
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
@@ -33,13 +35,12 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
 
 
 def learning_curves(arms: Sequence[ArmRecord], width: int) -> Figure:
-    """Return the validation curve of each arm that has one of two rounds or more."""
+    """Return the validation curve of arms that have one of two rounds or more; a ring marks the round that was kept."""
     wide = width == WIDE
-    shown = [arm for arm in arms if len(arm.performance.curve) > 1]
     drawing = blank(width, 360 if wide else 300)
     axes = pixels(drawing, 52 if wide else 40, 14, 190 if wide else 104, 42)
     ends = []
-    for arm in shown:
+    for arm in arms:
         curve = arm.performance.curve
         rounds = range(1, len(curve) + 1)
         style = (0, (4, 3)) if arm.forbidden or arm.scheme is None else "solid"
@@ -51,13 +52,17 @@ def learning_curves(arms: Sequence[ArmRecord], width: int) -> Figure:
         ends.append((len(curve), curve[-1], arm.name))
     low, high = axes.get_ylim()
     gap = (high - low) * 16 / (drawing.get_size_inches()[1] * 72 - 56)
-    last = max(len(arm.performance.curve) for arm in shown)
+    last = max(len(arm.performance.curve) for arm in arms)
     for y, (step, value, name) in zip(spread([value for _, value, _ in ends], gap), ends, strict=True):
-        axes.plot([step, last * 1.02, last * 1.035], [value, y, y], color=arm_color(name), linewidth=0.8, alpha=0.7, clip_on=False)
+        axes.plot(
+            [step, last * 1.02, last * 1.035], [value, y, y], color=arm_color(name), linewidth=0.8, alpha=0.7, clip_on=False
+        )
         axes.text(last * 1.045, y, label(name, 18 if wide else 14), va="center", fontsize=11.5)
     axes.set_xlim(1, last)
     axes.grid(axis="y", color=color("line"), linewidth=0.6, alpha=0.6)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round", fontsize=11)
-    axes.set_title(f"{label(shown[0].performance.metric)} on the validation fold", loc="left", fontsize=11, color=color("muted"))
+    axes.set_title(
+        f"{label(title(arms[0].performance.metric))} on the validation fold", loc="left", fontsize=11, color=color("muted")
+    )
     return drawing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from securefl.records import ReportRecord
 from securefl.report.figures.canvas import Picture, StyleBook, picture
@@ -14,16 +15,15 @@ from securefl.report.numbers import decimal, figure, key, title
 from securefl.report.verdicts import Judged
 from securefl.report.words import words
 
-Group = tuple[str, tuple[Judged, ...]]
+Panel = tuple[str, str, tuple[Judged, ...]]
 
 
-def groups(report: ReportRecord, judged: Sequence[Judged], asset: str) -> tuple[Group, ...]:
+def panels(report: ReportRecord, judged: Sequence[Judged], asset: str) -> tuple[Panel, ...]:
     """Return, for each view, the gravest attack on an asset with its results on every arm.
 
     For membership the true positive rate at a low false positive rate is shown where it was measured, since an average over
     all compounds hides the few that are exposed.
     """
-    rank = {arm.name: position for position, arm in enumerate(report.arms)}
     found = []
     for view in words().views:
         here = [j for j in judged if j.attack.asset == asset and j.attack.view == view and j.attack.value is not None]
@@ -33,9 +33,8 @@ def groups(report: ReportRecord, judged: Sequence[Judged], asset: str) -> tuple[
         first = max(pointed or here, key=lambda j: (j.gravity, j.attack.release == "exposed")).attack
         chosen = (first.name, first.release, first.metric, first.member_of)
         same = [j for j in here if (j.attack.name, j.attack.release, j.attack.metric, j.attack.member_of) == chosen]
-        same.sort(key=lambda j: rank.get(j.attack.arm, len(rank)))
         whose = f", of the {first.member_of}" if first.member_of else ""
-        found.append((f"{view}  {title(first.name)}: {title(first.metric or '')}{whose}, {first.release}", tuple(same)))
+        found.append((f"{view}  {title(first.name)}", f"{title(first.metric or '')}{whose}, {first.release}", tuple(same)))
     return tuple(found)
 
 
@@ -48,10 +47,13 @@ def _told(members: Sequence[Judged]) -> str:
 def _privacy(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> dict[str, Picture]:
     drawn = {}
     for asset, name in words().assets.items():
-        found = groups(report, judged, asset)
+        found = panels(report, judged, asset)
         if found:
-            alt = f"{name}. " + ". ".join(f"{heading}: {_told(members)}" for heading, members in found)
-            drawn[asset] = picture(f"privacy-{asset}", name, alt, book, lambda width, rows=found: privacy_forest(rows, width))  # type: ignore[misc]
+            attacked = {j.attack.arm for _, _, members in found for j in members}
+            rows = [arm.name for arm in report.arms if arm.name in attacked]
+            alt = f"{name}. " + ". ".join(f"{head}, {below}: {_told(members)}" for head, below, members in found)
+            heading = "The gravest attack in each view, with 95 % interval, chance (dotted) and limit (red)"
+            drawn[asset] = picture(f"privacy-{asset}", heading, alt, book, partial(privacy_forest, rows, found))
     return drawn
 
 
@@ -64,25 +66,31 @@ def gallery(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> 
     metric = title(arms[0].performance.metric)
     drawn["performance"] = picture(
         "performance", "Performance by arm", f"Mean {metric} with 95 % intervals: {means}.", book,
-        lambda width: performance_forest(arms, width),
+        partial(performance_forest, arms),
     )  # fmt: skip
-    if any(len(arm.performance.curve) > 1 for arm in arms):
-        ends = "; ".join(f"{a.name} {decimal(a.performance.curve[-1])}" for a in arms if len(a.performance.curve) > 1)
+    learnt = [arm for arm in arms if len(arm.performance.curve) > 1 and arm.warm_start is None]
+    if learnt:
+        ends = "; ".join(f"{a.name} {decimal(a.performance.curve[-1])}" for a in learnt)
         drawn["curves"] = picture(
             "curves", "Learning curves", f"Validation {metric} after the last round: {ends}.", book,
-            lambda width: learning_curves(arms, width),
+            partial(learning_curves, learnt),
         )  # fmt: skip
     if any(arm.cost.client_seconds > 0 for arm in aggregated):
-        spent = "; ".join(f"{a.name} {a.cost.client_seconds:.3g} s, {decimal(a.cost.bytes_up_per_parameter, 1)} bytes" for a in aggregated)
+        spent = "; ".join(
+            f"{a.name} {a.cost.client_seconds:.3g} s, {decimal(a.cost.bytes_up_per_parameter, 1)} bytes" for a in aggregated
+        )
         drawn["cost"] = picture(
             "cost", "Cost of a round", f"CPU seconds of one partner and bytes for each parameter: {spent}.", book,
-            lambda width: cost_bars(aggregated, width),
+            partial(cost_bars, aggregated),
         )  # fmt: skip
     shown = points(arms, judged)
     if shown:
-        where = "; ".join(f"{p.arm.name} {decimal(p.arm.performance.mean)} at {decimal(p.worst.used)} of the limit" for p in shown)
+        where = "; ".join(
+            f"{p.arm.name} {decimal(p.arm.performance.mean)} at {decimal(p.worst.used)} of the limit" for p in shown
+        )
         drawn["trade-off"] = picture(
-            "trade-off", "Performance against leak", f"{metric} and the largest share of the appetite that an attack takes: {where}.",
-            book, lambda width: trade_off(shown, width),
+            "trade-off", "Performance against leak",
+            f"{metric} and the largest share of the appetite that an attack takes: {where}.",
+            book, partial(trade_off, shown),
         )  # fmt: skip
     return drawn

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from securefl.records import ArmRecord
 from securefl.report.figures.canvas import WIDE, arm_color, arm_marker, blank, color, label, pixels
 from securefl.report.figures.curves import spread
+from securefl.report.numbers import title
 from securefl.report.verdicts import Judged
 
 
@@ -49,10 +50,19 @@ def _frame(axes: Axes, shown: Sequence[Point], wide: bool) -> float:
     axes.set_xlim(-0.2, reach + 0.35)
     axes.grid(axis="y", color=color("line"), linewidth=0.6, alpha=0.6)
     axes.set_axisbelow(True)
-    axes.set_xlabel("leak: largest share of the appetite that an attack takes" if wide else "leak, as a share of the appetite", fontsize=11)
-    axes.set_title(f"{label(shown[0].arm.performance.metric)} on the test fold (up is better)", loc="left", fontsize=11, color=color("muted"))
+    axes.set_xlabel(
+        "leak: largest share of the appetite that an attack takes" if wide else "leak, as a share of the appetite", fontsize=11
+    )
+    axes.set_title(
+        f"{label(title(shown[0].arm.performance.metric))} on the test fold (up is better)",
+        loc="left",
+        fontsize=11,
+        color=color("muted"),
+    )
     top = axes.get_xaxis_transform()
-    axes.text(0.97, 0.02, "within the appetite " if wide else "within ", transform=top, ha="right", color=color("pass"), fontsize=11)
+    axes.text(
+        0.97, 0.02, "within the appetite " if wide else "within ", transform=top, ha="right", color=color("pass"), fontsize=11
+    )
     axes.text(1.03, 0.02, " above a limit", transform=top, ha="left", color=color("fail"), fontsize=11)
     return reach + 0.35
 
@@ -61,7 +71,7 @@ def trade_off(shown: Sequence[Point], width: int) -> Figure:
     """Return performance (up is better) against the largest share of the appetite that an attack takes (left is better)."""
     wide = width == WIDE
     drawing = blank(width, 440 if wide else 360)
-    axes = pixels(drawing, 52 if wide else 40, 26, 160 if wide else 92, 46)
+    axes = pixels(drawing, 52 if wide else 40, 26, 330 if wide else 92, 46)
     for point in shown:
         seen, worst = point.arm.performance, point.worst
         x, tint = _stretched(worst.used or 0.0), arm_color(point.arm.name)
@@ -70,7 +80,9 @@ def trade_off(shown: Sequence[Point], width: int) -> Figure:
             axes.plot([_stretched(low), _stretched(high)], [seen.mean, seen.mean], color=tint, linewidth=1.4, alpha=0.75)
         axes.plot([x, x], [seen.ci_low, seen.ci_high], color=tint, linewidth=1.4, alpha=0.75)
         face = color("surface") if point.arm.forbidden else tint
-        axes.plot([x], [seen.mean], marker=arm_marker(point.arm.name), markersize=10, color=tint, markerfacecolor=face, zorder=4)
+        axes.plot(
+            [x], [seen.mean], marker=arm_marker(point.arm.name), markersize=10, color=tint, markerfacecolor=face, zorder=4
+        )
     end = _frame(axes, shown, wide)
     low_y, high_y = axes.get_ylim()
     axes.set_ylim(low_y - 0.1 * (high_y - low_y), high_y)
@@ -78,6 +90,18 @@ def trade_off(shown: Sequence[Point], width: int) -> Figure:
     # names stand in a column at the right, each tied to its point: arms of one protocol family fall on the same spot
     for y, point in zip(spread([p.arm.performance.mean for p in shown], gap), shown, strict=True):
         x = _stretched(point.worst.used or 0.0)
-        axes.plot([x, end, end + 0.04], [point.arm.performance.mean, y, y], color=color("line"), linewidth=0.8, clip_on=False, zorder=2)
-        axes.text(end + 0.07, y, label(point.arm.name, 18 if wide else 13), va="center", fontsize=11.5, color=color("ink"))
+        tint, attack = arm_color(point.arm.name), point.worst.attack
+        axes.plot(
+            [x, end, end + 0.04],
+            [point.arm.performance.mean, y, y],
+            color=tint,
+            linewidth=0.8,
+            alpha=0.55,
+            clip_on=False,
+            zorder=2,
+        )
+        axes.text(end + 0.07, y, label(point.arm.name, 18 if wide else 13), va="center", fontsize=11.5)
+        if wide:
+            axes.annotate(label(f"{attack.view} {title(attack.name)}", 32), (end + 0.07, y), (106, 0), va="center", fontsize=11,
+                          textcoords="offset pixels", color=color("muted"), annotation_clip=False)  # fmt: skip
     return drawing

@@ -1,0 +1,130 @@
+"""The report in a real browser: no error, no request, every chart drawn, sorting works, no sideways scrolling, prints whole.
+
+Needs a Chromium at /usr/bin/chromium (Debian: ``apt-get install chromium``); skipped with a message where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_run import write_run
+
+from securefl.report import build
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Return a headless Chromium."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}: install Debian's chromium to run this test")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install securefl[test]")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of an invented run's report."""
+    folder = write_run(tmp_path_factory.mktemp("run"))
+    build(folder)
+    return (folder / "report.html").as_uri()
+
+
+def opened(browser: Any, address: str, *, width: int = 1280, scheme: str = "light", script: bool = True) -> Any:
+    """Return a page at a width."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=script)
+    page = context.new_page()
+    page.goto(address)
+    return page
+
+
+def test_loads_without_an_error_and_without_a_request(browser: Any, address: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    assert said == []
+    assert [url for url in asked if url != address and not url.startswith("data:")] == []
+
+
+def test_the_policy_stops_a_script_that_slipped_in(browser: Any, address: str) -> None:
+    page = opened(browser, address)
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hit=1\">')")
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.hit") is None
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_sideways_scrolling_and_every_chart_is_drawn(browser: Any, address: str, width: int, scheme: str) -> None:
+    page = opened(browser, address, width=width, scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    hidden = (
+        "[...document.querySelectorAll('main *')]"
+        ".filter(e => !e.closest('svg') && e.getBoundingClientRect().right > innerWidth + 1)"
+    )
+    assert page.evaluate(f"{hidden}.map(e => e.tagName + '.' + e.className)") == []
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('figure')].map(f => [...f.querySelectorAll('svg.chart')]"
+        ".filter(s => s.getBoundingClientRect().height > 60 && s.querySelectorAll('path').length > 5).length)"
+    )
+    assert drawn
+    assert set(drawn) == {1}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_text_of_a_chart_leaves_its_card(browser: Any, address: str, width: int) -> None:
+    page = opened(browser, address, width=width)
+    outside = page.evaluate(
+        "[...document.querySelectorAll('figure')].flatMap(f => { const box = f.getBoundingClientRect();"
+        " return [...f.querySelectorAll('svg.chart text')].filter(t => { const b = t.getBoundingClientRect();"
+        " return b.width > 0 && (b.left < box.left - 1 || b.right > box.right + 1) }).map(t => f.id + ': ' + t.textContent) })"
+    )
+    assert outside == []
+
+
+def test_theme_changes_the_charts_too(browser: Any, address: str) -> None:
+    colour = "getComputedStyle(document.querySelector('#f-performance svg.wide text')).fill"
+    light = opened(browser, address, scheme="light").evaluate(colour)
+    dark = opened(browser, address, scheme="dark").evaluate(colour)
+    assert light != dark
+
+
+def test_sorting_orders_numbers_as_numbers(browser: Any, address: str) -> None:
+    page = opened(browser, address)
+    column = page.locator("#t-performance thead button", has_text="Mean")
+    read = "[...document.querySelectorAll('#t-performance tbody tr')].map(r => Number(r.cells[1].dataset.order))"
+    column.click()
+    assert page.evaluate(read) == sorted(page.evaluate(read))
+    column.click()
+    assert page.evaluate(read) == sorted(page.evaluate(read), reverse=True)
+    assert page.locator("#t-performance th[aria-sort=descending]").count() == 1
+
+
+def test_everything_can_be_read_without_the_script(browser: Any, address: str) -> None:
+    with_script, without = opened(browser, address), opened(browser, address, script=False)
+    assert without.locator("main").inner_text() == with_script.locator("main").inner_text()
+
+
+def test_page_one_prints_on_one_page_and_no_table_is_cut(browser: Any, address: str) -> None:
+    page = opened(browser, address, width=718)  # A4 less its margins, in CSS pixels
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    wide = "[...document.querySelectorAll('table')].filter(t => t.getBoundingClientRect().right > 719)"
+    assert page.evaluate(f"{wide}.map(t => t.id || t.className)") == []
+    assert page.evaluate("document.querySelector('.front').getBoundingClientRect().height") < 1040
+    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")

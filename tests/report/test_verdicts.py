@@ -1,0 +1,192 @@
+"""The rule that makes verdicts: each of its branches, and that nothing but a tested view can pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_run import made_arm
+
+from securefl.errors import InputError
+from securefl.records import ArmRecord, AttackRecord, ControlRecord, VerdictRecord, View
+from securefl.report.appetite import VIEWS, Appetite, load_appetite
+from securefl.report.verdicts import Finding, judge, judge_all, options, verdicts
+
+POLICY = """
+title = "Test appetite"
+statement = "for tests"
+not_judged = ["precision"]
+[appetite.V1.recovery]
+max_exact = 0.10
+[appetite.V1.any]
+max_accuracy_above_chance = 0.10
+[appetite.V4.membership]
+max_auc = 0.60
+[appetite.V4.membership_rmia]
+max_auc = 0.55
+"""
+MASKING = made_arm("masking")
+
+
+@pytest.fixture
+def appetite(tmp_path: Path) -> Appetite:
+    """Return the appetite of these tests."""
+    path = tmp_path / "appetite.toml"
+    path.write_text(POLICY, encoding="utf-8")
+    return load_appetite(path)
+
+
+def attack(low: float | None, high: float | None, **more: object) -> AttackRecord:
+    """Return an attack that ran with this interval."""
+    value = None if low is None or high is None else (low + high) / 2
+    base = {"name": "recovery", "view": "V1", "arm": "masking", "release": "exposed", "status": "run", "metric": "exact"}
+    return AttackRecord.model_validate(base | {"value": value, "ci_low": low, "ci_high": high, "chance": 0.0} | more)
+
+
+def control(held: bool = True, **more: object) -> ControlRecord:
+    """Return a control on the reference arm for view V1."""
+    base = {"name": "recovery works", "arm": "plaintext", "metric": "exact", "value": 0.5, "ci_low": 0.4, "ci_high": 0.6}
+    return ControlRecord.model_validate(
+        base | {"held": held, "expected": "more than 0", "because": "half came back", "views": ("V1",)} | more
+    )
+
+
+def of_view(
+    appetite: Appetite,
+    attacks: list[AttackRecord],
+    controls: list[ControlRecord],
+    view: View = "V1",
+    arms: tuple[ArmRecord, ...] = (MASKING,),
+) -> VerdictRecord:
+    """Return the verdict of one view."""
+    return next(v for v in verdicts(arms, attacks, controls, appetite)[0] if v.view == view)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.11, 0.30, "fail"),
+        (0.101, 0.102, "fail"),
+        (0.05, 0.30, "inconclusive"),
+        (0.10, 0.30, "inconclusive"),
+        (0.00, 0.10, "pass"),
+        (0.00, 0.03, "pass"),
+        (None, None, "inconclusive"),
+    ],
+)
+def test_the_interval_decides(appetite: Appetite, low: float | None, high: float | None, verdict: str) -> None:
+    assert of_view(appetite, [attack(low, high)], [control()]).verdict == verdict
+
+
+def test_the_reason_names_attack_arm_release_figure_interval_and_limit(appetite: Appetite) -> None:
+    found = of_view(appetite, [attack(0.28, 0.46, value=0.367, k=44, n=120)], [control()])
+    assert found.arm == "masking"
+    for part in ("recovery", "masking", "exposed", "36.7", "44 of 120", "28.0", "46.0", "10.0"):
+        assert part in found.because
+
+
+def test_a_view_without_an_attack_is_not_tested(appetite: Appetite) -> None:
+    idle = [attack(None, None, status=status, metric=None, reason="later") for status in ("not_run", "refused")]
+    for attacks in ([], idle):
+        found = verdicts((MASKING,), attacks, [control()], appetite)
+        assert {v.verdict for v in found[0]} == {"not tested"}
+        assert {v.verdict for v in found[1]} == {"not tested"}
+        assert [v.view for v in found[0]] == list(VIEWS)
+
+
+def test_no_pass_without_a_control_that_held(appetite: Appetite) -> None:
+    safe = [attack(0.0, 0.03)]
+    assert of_view(appetite, safe, []).verdict == "inconclusive"
+    assert of_view(appetite, safe, [control(held=False)]).verdict == "inconclusive"
+    assert of_view(appetite, safe, [control(), control(held=False, arm=None)]).verdict == "inconclusive"
+    assert of_view(appetite, safe, [control(views=("V4",))]).verdict == "inconclusive"
+    assert of_view(appetite, safe, [control(), control(held=False, arm="dp")]).verdict == "pass"
+
+
+def test_a_failed_control_does_not_hide_a_leak(appetite: Appetite) -> None:
+    assert of_view(appetite, [attack(0.3, 0.5)], [control(held=False)]).verdict == "fail"
+
+
+def test_a_blind_attack_that_sees_members_undermines_membership_both_ways(appetite: Appetite) -> None:
+    member = {"name": "membership: loss", "view": "V4", "metric": "auc", "asset": "membership", "chance": 0.5}
+    blind = control(held=False, name="blind membership", arm="masking", views=("V4",))
+    for low, high in ((0.7, 0.8), (0.45, 0.52)):
+        assert of_view(appetite, [attack(low, high, **member)], [blind], "V4").verdict == "inconclusive"
+    held = control(name="blind membership", arm="masking", views=("V4",))
+    assert of_view(appetite, [attack(0.7, 0.8, **member)], [held], "V4").verdict == "fail"
+    assert of_view(appetite, [attack(0.45, 0.52, **member)], [held], "V4").verdict == "pass"
+
+
+def test_what_the_appetite_does_not_mention_is_no_pass(appetite: Appetite) -> None:
+    silent = attack(0.0, 0.01, name="something new", metric="shares")
+    assert judge(silent, appetite, []).finding is Finding.UNLIMITED
+    found = of_view(appetite, [attack(0.0, 0.03), silent], [control()])
+    assert found.verdict == "inconclusive"
+    assert "no limit" in found.because
+
+
+def test_a_metric_that_only_describes_is_not_judged(appetite: Appetite) -> None:
+    described = attack(0.9, 1.0, metric="precision")
+    assert judge_all([described], appetite, []) == ()
+    assert of_view(appetite, [attack(0.0, 0.03), described], [control()]).verdict == "pass"
+
+
+def test_the_longest_name_wins_and_chance_moves_the_limit(appetite: Appetite) -> None:
+    rmia = attack(0.56, 0.59, name="membership: RMIA", view="V4", metric="auc", chance=0.5)
+    loss = attack(0.56, 0.59, name="membership: loss", view="V4", metric="auc", chance=0.5)
+    assert judge(rmia, appetite, []).finding is Finding.ABOVE
+    assert judge(loss, appetite, []).finding is Finding.WITHIN
+    label = attack(0.55, 0.65, name="label inference", metric="accuracy", chance=0.6)
+    seen = judge(label, appetite, [])
+    assert seen.limit == pytest.approx(0.7)
+    assert seen.used == pytest.approx(0.0)
+    assert judge(label.model_copy(update={"chance": None}), appetite, []).finding is Finding.UNLIMITED
+
+
+def test_the_worst_option_decides_and_an_untested_one_forbids_a_pass(appetite: Appetite) -> None:
+    arms = (made_arm("pooled"), made_arm("standalone"), MASKING, made_arm("dp"))
+    assert options(arms) == ("masking", "dp")
+    good, bad = attack(0.0, 0.03), attack(0.3, 0.5, arm="dp")
+    assert of_view(appetite, [good, bad], [control()], arms=arms).arm == "dp"
+    assert of_view(appetite, [good, bad], [control()], arms=arms).verdict == "fail"
+    assert of_view(appetite, [good], [control()], arms=arms).verdict == "inconclusive"
+    assert of_view(appetite, [good, attack(0.0, 0.02, arm="dp")], [control()], arms=arms).verdict == "pass"
+    forbidden = attack(0.9, 1.0, arm="pooled")
+    assert of_view(appetite, [good, attack(0.0, 0.02, arm="dp"), forbidden], [control()], arms=arms).verdict == "pass"
+
+
+def test_a_lost_compound_speaks_before_a_lost_bit(appetite: Appetite) -> None:
+    bits = attack(0.99, 1.0, asset="substructure", value=0.99)
+    compound = attack(0.2, 0.3, name="recovery of compounds")
+    assert "compounds" in of_view(appetite, [bits, compound], [control()]).because
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("title = 1", "title"),
+        ("= nonsense", "appetite"),
+        ('title="t"\nstatement="s"\n[appetite.V9.x]\nmax_exact=0.1', "V9"),
+        ('title="t"\nstatement="s"\n[appetite.V1.x]\nmax_exact=1.5', "1.5 must be between 0 and 1"),
+        ('title="t"\nstatement="s"\n[appetite.V1.x]\nmax_exact=nan', "between 0 and 1"),
+        ('title="t"\nstatement="s"\n[appetite.V1.x]\nexact=0.5', "max_METRIC"),
+        ('title="t"\nstatement="s"\nextra=1\n[appetite.V1.x]\nmax_exact=0.5', "extra"),
+    ],
+)
+def test_a_bad_policy_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        load_appetite(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_policy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        load_appetite(tmp_path / "nowhere.toml")
+
+
+def test_the_shipped_appetite_loads_and_limits_every_view_that_can_be_tested() -> None:
+    shipped = load_appetite()
+    assert {limit.view for limit in shipped.limits} >= {"V1", "V2", "V3", "V4"}
+    assert len(shipped.sha256) == 64
