@@ -33,7 +33,7 @@ class NullModel:
         count = np.bincount(train.task, minlength=len(train.binary))
         mean = np.bincount(train.task, weights=train.target, minlength=len(train.binary)) / np.maximum(count, 1)
         # Half a cell of each class more, so that the odds of a rare class stay finite.
-        rate = (mean * count + 0.5) / (count + 1.0)
+        rate = np.where(train.binary, (mean * count + 0.5) / (count + 1.0), 0.5)
         output = np.where(train.binary, np.log(rate / (1.0 - rate)), mean)
         return cls(torch.from_numpy(output.astype(np.float32)))
 
