@@ -224,7 +224,7 @@ class Waiting:
         Raises:
             ProtocolAbort: anything in the request is refused, or this decryptor has answered in this round before.
         """
-        request = read_request(self.terms, inbound, maximum_body=self.cipher.maximum_body(self.terms.maximum_length))
+        request = read_request(self.terms, inbound, maximum_body=self.cipher.maximum_body)
         self.party.journal.begin(self.terms.channel.context.round)
         self.party.journal.answer(self.terms.channel.context.round, request.hash)
         bodies = {sender: one.body for sender, one in request.uploads.items()}
@@ -251,8 +251,7 @@ class Answered:
         Raises:
             ProtocolAbort: this is another request.
         """
-        maximum = self.cipher.maximum_body(self.terms.maximum_length)
-        if read_request(self.terms, inbound, maximum_body=maximum).hash != self.request:
+        if read_request(self.terms, inbound, maximum_body=self.cipher.maximum_body).hash != self.request:
             raise self.terms.channel.abort(AbortReason.SECOND_UNMASKING)
         return Continue(self, self.message)
 

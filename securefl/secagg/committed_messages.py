@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from securefl.crypto.domain import Usage, tag
@@ -218,8 +218,11 @@ def encode_request(commitments: CommitmentList, uploads: Mapping[ClientId, Uploa
     return b"".join(parts)
 
 
-def read_request(terms: Terms, message: bytes, *, maximum_body: int) -> Request:
+def read_request(terms: Terms, message: bytes, *, maximum_body: Callable[[int], int]) -> Request:
     """Return the request in ``message``, everything in it verified anew: the operator that sent it is not trusted.
+
+    Args:
+        maximum_body: bytes that the ciphertexts of so many coordinates may have.
 
     Raises:
         ProtocolAbort: malformed, a commitment or upload is refused, a survivor comes twice, or survivors are too few.
@@ -235,7 +238,7 @@ def read_request(terms: Terms, message: bytes, *, maximum_body: int) -> Request:
         reader.finish()
     uploads: dict[ClientId, Upload] = {}
     for part in parts:
-        one = read_upload(terms, commitments, part, maximum_body=maximum_body)
+        one = read_upload(terms, commitments, part, maximum_body=maximum_body(commitments.length))
         if uploads and one.sender <= max(uploads):
             raise channel.abort(AbortReason.DUPLICATE_PARTY, one.sender, "uploads must be in ascending order of sender")
         uploads[one.sender] = one

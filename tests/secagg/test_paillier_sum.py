@@ -1,0 +1,88 @@
+"""The Paillier sum: exact at the ends of the range, its options, and what a wrong plaintext does."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from stand_ins import CountingRng
+
+from securefl.errors import DecodeError, ParameterError
+from securefl.quantize import Quantizer
+from securefl.secagg import run_round
+from securefl.secagg.base import RoundContext
+from securefl.secagg.paillier_sum import PaillierOptions, PaillierSetup, set_up
+from securefl.types import ClientId, SystemRng
+
+CLIENTS = tuple(ClientId(i) for i in range(1, 6))
+RUN = b"p" * 32
+QUANTIZER = Quantizer.for_sum(5, clip=1.0)
+SHORT = PaillierOptions(bits=2048)
+
+
+@lru_cache(maxsize=1)
+def setup() -> PaillierSetup:
+    return set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=SHORT)
+
+
+_rounds = iter(range(1, 1000))
+
+
+def test_every_weighted_step_is_exact_at_the_ends_of_the_range() -> None:
+    updates = {me: np.array([1.0, -1.0, 0.5, 0.0] * 40) for me in CLIENTS}
+    result = run_round(
+        setup(), updates, weights=dict.fromkeys(CLIENTS, 255), round=next(_rounds), model_hash=bytes(32),
+        rng=SystemRng(), quantizer=QUANTIZER,
+    )  # fmt: skip
+    assert result.max_abs_error == 0.0
+    assert result.weight == 5 * 255
+    assert result.total[:4].tolist() == [1275.0, -1275.0, 637.5, 0.0]
+
+
+def test_a_64_bit_ring_is_exact() -> None:
+    quantizer = Quantizer.for_sum(5, clip=1.0, ring_bits=64)
+    wide = set_up(CLIENTS, quantizer=quantizer, run_id=RUN, rng=CountingRng(), options=SHORT)
+    updates = {me: np.random.default_rng(me).uniform(-1, 1, 70) for me in CLIENTS}
+    result = run_round(
+        wide, updates, weights=dict.fromkeys(CLIENTS, 200), round=1, model_hash=bytes(32), rng=SystemRng(), quantizer=quantizer
+    )
+    assert result.max_abs_error <= result.quantization_bound < 1e-8
+
+
+def test_eight_bytes_a_coordinate_go_up() -> None:
+    context = RoundContext(run_id=RUN, round=1, roster_hash=setup().roster_hash, model_hash=bytes(32))
+    cipher = setup().round(context).cipher
+    assert cipher.maximum_body(63_000) == 1000 * 512
+
+
+def test_a_partner_that_encrypts_too_large_a_value_is_noticed_only_at_the_top_slot() -> None:
+    """What the docstring says is not protected: the carry changes the neighbour, and only the top slot's overflow shows."""
+    opener = setup().opener
+    packing, encryptor = opener.cipher.packing, opener.cipher.encryptor
+    size = encryptor.public.ciphertext_size
+
+    def opened(plaintext: int) -> np.ndarray:
+        body = int(encryptor.encrypt([plaintext], rng=CountingRng())[0]).to_bytes(size, "big")
+        return np.frombuffer(opener.open({CLIENTS[0]: memoryview(body)}, packing.slots, rng=CountingRng()), "<i8")
+
+    assert opened(5 + (7 << 32))[:2].tolist() == [5, 7]
+    assert opened(5 + 2**32 + (7 << 32))[:2].tolist() == [5, 8]
+    with pytest.raises(DecodeError, match="outside its 63 slots"):
+        opened(1 << (32 * packing.slots))
+
+
+def test_key_lengths_outside_their_bounds_are_refused_and_short_ones_named() -> None:
+    with pytest.raises(ParameterError, match="bits=1024"):
+        set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=PaillierOptions(bits=1024))
+    assert any("2048 bits, fewer than 3072" in warning for warning in setup().warnings)
+
+
+def test_the_published_half_length_exponent_can_be_chosen() -> None:
+    options = PaillierOptions(bits=2048, exponent_bits=0)
+    half = set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=options)
+    updates = {me: np.array([0.5, -0.25]) for me in CLIENTS}
+    result = run_round(
+        half, updates, weights=dict.fromkeys(CLIENTS, 3), round=1, model_hash=bytes(32), rng=SystemRng(), quantizer=QUANTIZER
+    )
+    assert result.total.tolist() == [7.5, -3.75]
