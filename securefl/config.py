@@ -98,6 +98,7 @@ class DpConfig(Section):
     epsilon: float = Field(8.0, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
     clipping_norm: float = Field(1.0, gt=0)
+    learning_rate: float = Field(5.0, gt=0, description="plain SGD on the noised mean of clipped gradients")
     rounds: int = Field(8, ge=1)
     batch: int = Field(256, ge=1)
 

@@ -1,0 +1,303 @@
+"""One arm of a run: train it with its protocol in the loop, measure it, and write what the attacks and the report read.
+
+A recipe is data: which scheme, guard, privacy and warm start an arm has. The homomorphic arms start from masking's
+checkpoint and run its last rounds; Paillier sums the second layer alone. Performance is read once, on the TEST fold, after
+training has ended; nothing here chooses by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.chem.dataset import Dataset
+from securefl.config import ArmName, RunConfig, SchemeName
+from securefl.errors import ParameterError
+from securefl.evaluation.artefacts import (
+    ARM_FILE,
+    MODEL_FILE,
+    PREDICTIONS_FILE,
+    RELEASE_FILE,
+    TRANSCRIPT_FILE,
+    TranscriptFile,
+    partner_model,
+    read_predictions,
+    read_start,
+    save_release,
+    seed_folder,
+)
+from securefl.evaluation.cost import Meter, cost_record
+from securefl.evaluation.performance import performance_record
+from securefl.evaluation.predictions import save_predictions
+from securefl.federation.references import train_alone, train_pooled
+from securefl.federation.releases import RoundTrace, Trained
+from securefl.federation.training import train_federated
+from securefl.learning.baselines import ForestParams, single_task_forests
+from securefl.learning.layout import trunk_layout
+from securefl.learning.model import predict
+from securefl.learning.private_plan import private_training
+from securefl.records import ArmRecord, DpRecord, write_record
+from securefl.secagg.paillier_sum import PaillierOptions
+from securefl.types import Progress, Rng, silent
+
+STANDALONE: ArmName = "standalone"
+HEIR_OF: ArmName = "masking"
+SECOND_LAYER = ("layers.0.weight", "layers.0.bias")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A federated arm. ``heir`` starts from masking's checkpoint; ``tensors`` limits what is trained and summed."""
+
+    scheme: SchemeName
+    guarded: bool = False
+    private: bool = False
+    heir: bool = False
+    tensors: tuple[str, ...] | None = None
+
+
+RECIPES: Mapping[ArmName, Recipe] = MappingProxyType(
+    {
+        "plaintext": Recipe(scheme="plaintext"),
+        "masking": Recipe(scheme="masking"),
+        "masking+guard": Recipe(scheme="masking", guarded=True),
+        "paillier": Recipe(scheme="paillier", heir=True, tensors=SECOND_LAYER),
+        "ckks": Recipe(scheme="ckks", heir=True),
+        "dp": Recipe(scheme="masking", private=True),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What every step of an arm is given: ``folder`` is the arm's own, ``arms`` holds those of the run."""
+
+    dataset: Dataset
+    arm: ArmName
+    config: RunConfig
+    arms: Path
+    rng: Rng
+    progress: Progress
+
+    @property
+    def folder(self) -> Path:
+        """Where this arm's files go."""
+        return self.arms / self.arm
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that the arm is trained with."""
+        return self.config.federation.seeds
+
+    def bar(self, seed: int) -> Progress:
+        """Return a progress that names this arm, and the seed where there are several."""
+        name = self.arm if len(self.seeds) == 1 else f"{self.arm} (seed {seed})"
+        return lambda what, done, total: self.progress(f"{name}: {what}", done, total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A trained arm: predictions for every cell, one vector a seed, and what the trainings said of themselves."""
+
+    predictions: Sequence[NDArray[np.float32]]
+    trained: Sequence[Trained] = ()
+    dp: DpRecord | None = None
+    notes: tuple[str, ...] = ()
+
+
+def run_arm(
+    dataset: Dataset, arm: ArmName, *, config: RunConfig, arms: Path, rng: Rng, progress: Progress = silent
+) -> ArmRecord:
+    """Train ``arm`` with every seed of ``config``, write its files into ``arms/<arm>``, and return its record.
+
+    What a killed run left in the folder is overwritten; ``record.json`` comes last. Compared with the standalone arm where
+    that is finished.
+
+    Raises:
+        InputError: a partner can't train, a file can't be written, or the arm's warm start is not finished.
+        ParameterError: a bound of the config does not fit the model or the partners.
+        BudgetExceededError: the privacy budget is too small for any noise.
+        ProtocolAbort: a party stopped a round; the arm is not finished.
+    """
+    job = Job(dataset=dataset, arm=arm, config=config, arms=arms, rng=rng, progress=progress)
+    (job.folder / ARM_FILE).unlink(missing_ok=True)
+    meter = Meter()
+    outcome = _trainer_of(arm)(job)
+    for seed, prediction in zip(job.seeds, outcome.predictions, strict=True):
+        save_predictions(seed_folder(job.folder, seed) / PREDICTIONS_FILE, dataset, prediction)
+    record = _record(job, outcome, meter)
+    write_record(record, job.folder / ARM_FILE)
+    return record
+
+
+def _trainer_of(arm: ArmName) -> Callable[[Job], Outcome]:
+    without_protocol: Mapping[ArmName, Callable[[Job], Outcome]] = {
+        "standalone": _standalone,
+        "single-task": _single_task,
+        "pooled": _pooled,
+    }
+    return without_protocol.get(arm, _federated)
+
+
+def _standalone(job: Job) -> Outcome:
+    """Train every partner on its own data, with the federation's recipe."""
+    cells = job.dataset.activities
+    owner = np.array([task.partner for task in job.dataset.tasks])[cells.task]
+    predictions, trained = [], []
+    for seed in job.seeds:
+        prediction = np.full(len(cells), np.nan, dtype=np.float32)
+        for partner in range(len(job.dataset.partners)):
+            alone = train_alone(job.dataset, partner, config=job.config, seed=seed)
+            alone.model.save(partner_model(job.folder, seed, partner))
+            mine = np.flatnonzero(owner == partner)
+            prediction[mine] = predict(alone.model, job.dataset, cells.select(mine))
+            trained.append(alone)
+            job.bar(seed)("partners", partner + 1, len(job.dataset.partners))
+        predictions.append(prediction)
+    return Outcome(predictions=predictions, trained=trained)
+
+
+def _single_task(job: Job) -> Outcome:
+    """Grow a random forest for each partner-task."""
+    predictions = [
+        single_task_forests(
+            job.dataset, params=ForestParams(trees=job.config.baselines.trees, seed=seed), progress=job.bar(seed)
+        )
+        for seed in job.seeds
+    ]
+    return Outcome(predictions=predictions, notes=(f"random forest, {job.config.baselines.trees} trees a task",))
+
+
+def _pooled(job: Job) -> Outcome:
+    """Train one trunk on all data: the upper bound that no consortium may have."""
+    predictions, trained = [], []
+    for seed in job.seeds:
+        one = train_pooled(job.dataset, config=job.config, seed=seed, progress=job.bar(seed))
+        one.model.save(seed_folder(job.folder, seed) / MODEL_FILE)
+        predictions.append(predict(one.model, job.dataset, job.dataset.activities))
+        trained.append(one)
+    return Outcome(predictions=predictions, trained=trained, notes=("pools private data: an upper bound, not an option",))
+
+
+def _federated(job: Job) -> Outcome:
+    """Train with the arm's protocol in the loop; the first seed's first-layer release and transcript are kept."""
+    predictions, trained = [], []
+    spent: DpRecord | None = None
+    for number, seed in enumerate(job.seeds):
+        folder = seed_folder(job.folder, seed)
+        if number == 0:
+            with TranscriptFile(folder / TRANSCRIPT_FILE) as observer:
+                one, spent = _train_seed(job, seed, observer)
+            if one.release is not None:
+                save_release(folder / RELEASE_FILE, one.release)
+        else:
+            one, spent = _train_seed(job, seed, None)
+        one.model.save(folder / MODEL_FILE)
+        predictions.append(predict(one.model, job.dataset, job.dataset.activities))
+        trained.append(one)
+    return Outcome(predictions=predictions, trained=trained, dp=spent, notes=_notes(job, trained[0]))
+
+
+def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | None) -> tuple[Trained, DpRecord | None]:
+    recipe, config = RECIPES[job.arm], job.config
+    private, spent = private_training(job.dataset, config=config, rng=job.rng) if recipe.private else (None, None)
+    trained = train_federated(
+        job.dataset,
+        config=config,
+        scheme=recipe.scheme,
+        seed=seed,
+        rng=job.rng,
+        guard_k=config.guard.k if recipe.guarded else None,
+        private=private,
+        start=read_start(job.arms / HEIR_OF, seed) if recipe.heir else None,
+        rounds=rounds_of(recipe, config),
+        tensors=tensors_of(recipe, config),
+        options=PaillierOptions(bits=config.secagg.paillier_bits) if recipe.scheme == "paillier" else None,
+        progress=job.bar(seed),
+        observer=observer,
+    )
+    return trained, spent
+
+
+def rounds_of(recipe: Recipe, config: RunConfig) -> int:
+    """Return the most rounds that a federated arm runs."""
+    if recipe.private:
+        return config.dp.rounds
+    return min(config.secagg.he_rounds, config.federation.rounds) if recipe.heir else config.federation.rounds
+
+
+def tensors_of(recipe: Recipe, config: RunConfig) -> tuple[str, ...] | None:
+    """Return the tensors that an arm trains and sums, ``None`` for all of them.
+
+    Raises:
+        ParameterError: the model has no second layer, or it is larger than the config lets this arm sum.
+    """
+    if recipe.tensors is None:
+        return None
+    if len(config.model.hidden) < 2:
+        raise ParameterError(f"hidden={config.model.hidden} must have a second layer: the arm sums that one alone")
+    size = trunk_layout(config.data.bits, config.model.hidden).only(recipe.tensors).size
+    limit = config.secagg.paillier_max_parameters
+    if size > limit:
+        raise ParameterError(f"second layer has {size} parameters, must be <= secagg.paillier_max_parameters={limit}")
+    return recipe.tensors
+
+
+def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
+    recipe = RECIPES[job.arm]
+    notes = list(trained.aggregated.warnings) if trained.aggregated else []
+    if recipe.tensors is not None:
+        notes.append(f"trains and sums {', '.join(recipe.tensors)} alone, the rest of the trunk is frozen")
+    if recipe.private:
+        notes.append(
+            "smaller private step: exact per-record norms by book-keeping, one backward pass, priced by Opacus; "
+            "sizes of the partners are public; no validation score is opened, the last round is taken"
+        )
+    return tuple(notes)
+
+
+def _warm_start(job: Job, recipe: Recipe | None) -> str | None:
+    if recipe is None or not recipe.heir:
+        return None
+    return f"{HEIR_OF}'s checkpoint, then {rounds_of(recipe, job.config)} rounds"
+
+
+def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
+    recipe, trained = RECIPES.get(job.arm), outcome.trained
+    baseline = [] if job.arm == STANDALONE else read_predictions(job.arms / STANDALONE, job.seeds, job.dataset)
+    first = trained[0] if trained and job.arm != STANDALONE else None
+    performance = performance_record(
+        job.dataset,
+        outcome.predictions,
+        baseline=baseline,
+        curve=first.curve if first else (),
+        best_round=first.best_round if first else None,
+    )
+    errors = [one.max_abs_error for one in trained if one.max_abs_error is not None]
+    bounds = [one.quantization_bound for one in trained if one.quantization_bound is not None]
+    clipped = [one.clipped for one in trained if one.clipped is not None]
+    withheld = {job.dataset.partners[p]: int(rows.sum()) for p, rows in (first.withheld or {}).items()} if first else {}
+    return ArmRecord(
+        name=job.arm,
+        scheme=recipe.scheme if recipe else None,
+        guard=f"minimum support {job.config.guard.k}" if recipe and recipe.guarded else None,
+        dp=outcome.dp,
+        rounds=max((one.rounds for one in trained), default=0),
+        parameters=max((one.parameters for one in trained), default=0),
+        seeds=job.seeds,
+        warm_start=_warm_start(job, recipe),
+        forbidden=job.arm == "pooled",
+        performance=performance,
+        cost=cost_record(trained, meter),
+        max_abs_aggregate_error=max(errors, default=None),
+        quantization_bound=max(bounds, default=None),
+        clipped=sum(clipped) if clipped else None,
+        withheld_bits=sum(withheld.values()) if recipe and recipe.guarded else None,
+        withheld_bits_per_partner=withheld,
+        notes=outcome.notes,
+    )

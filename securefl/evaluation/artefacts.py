@@ -1,0 +1,124 @@
+"""The files of an arm: models, predictions, the first layer's release, the transcript, and where each one lies.
+
+``ARM/seed-<s>/model.safetensors`` (standalone: one for each partner), ``ARM/seed-<s>/predictions.npz``, and for the first
+seed of an aggregated arm ``release.npz`` and ``transcript.jsonl``. ``ARM/record.json`` is written last: an arm without it is
+not finished, and is trained again over what lies there.
+
+All of them are the auditor's: releases hold single partners' updates, predictions hold measured values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.chem.dataset import Dataset
+from securefl.errors import InputError
+from securefl.evaluation.predictions import load_predictions, save_arrays
+from securefl.federation.releases import FirstLayerRelease, RoundTrace
+from securefl.learning.model import Model
+
+ARM_FILE = "record.json"
+MODEL_FILE = "model.safetensors"
+PREDICTIONS_FILE = "predictions.npz"
+RELEASE_FILE = "release.npz"
+TRANSCRIPT_FILE = "transcript.jsonl"
+
+
+def seed_folder(arm: Path, seed: int) -> Path:
+    """Return the folder of one seed of an arm."""
+    return arm / f"seed-{seed}"
+
+
+def partner_model(arm: Path, seed: int, partner: int) -> Path:
+    """Return where the standalone arm keeps a partner's own model."""
+    return seed_folder(arm, seed) / f"partner-{partner}" / MODEL_FILE
+
+
+def read_predictions(arm: Path, seeds: tuple[int, ...], dataset: Dataset) -> list[NDArray[np.float32]]:
+    """Return a finished arm's predictions, one vector a seed; nothing if the arm is not finished.
+
+    Raises:
+        InputError: a file can't be read, or belongs to other data.
+    """
+    if not (arm / ARM_FILE).exists():
+        return []
+    return [load_predictions(seed_folder(arm, seed) / PREDICTIONS_FILE, dataset) for seed in seeds]
+
+
+def read_start(arm: Path, seed: int) -> Model:
+    """Return the checkpoint that another arm's seed starts from.
+
+    Raises:
+        InputError: that arm is not finished.
+    """
+    path = seed_folder(arm, seed) / MODEL_FILE
+    if not (arm / ARM_FILE).exists():
+        raise InputError(f"no finished arm {arm.name!r} to start from: {path} is missing or partial")
+    return Model.load(path)
+
+
+def save_release(path: Path, release: FirstLayerRelease) -> None:
+    """Write the first layer of the first round: what went into secure aggregation and what it opened.
+
+    Raises:
+        InputError: the file can't be written.
+    """
+    arrays: dict[str, NDArray[np.generic]] = {
+        "initial": release.initial,
+        "total": release.total,
+        "optimiser": np.array(release.optimiser),
+        "round": np.array(release.round),
+    }
+    arrays |= {f"update_{partner}": update for partner, update in release.updates.items()}
+    arrays |= {f"weight_{partner}": np.array(weight) for partner, weight in release.weights.items()}
+    arrays |= {f"withheld_{partner}": rows for partner, rows in release.withheld.items()}
+    save_arrays(path, arrays)
+
+
+class TranscriptFile:
+    """An observer of rounds that writes one JSON line for each message: who, to whom, which phase, how long, SHA-256.
+
+    Bodies are not kept: a round's masked vectors are tens of megabytes. The hashes let an auditor hold somebody's
+    copy of a message against what was sent. Use it as a context: the file gets its name when the arm ends well.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(path.name + ".partial")
+
+    def __enter__(self) -> Callable[[RoundTrace], None]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = self._temporary.open("w", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"can't write {self._path}: {error.strerror}") from error
+        return self._take
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        self._handle.close()
+        if kind is None:
+            self._temporary.replace(self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+    def _take(self, trace: RoundTrace) -> None:
+        for message in trace.result.transcript:
+            line = {
+                "round": trace.round,
+                "sender": int(message.sender),
+                "receiver": int(message.receiver),
+                "phase": message.phase,
+                "size": len(message.data),
+                "sha256": hashlib.sha256(message.data).hexdigest(),
+            }
+            self._handle.write(json.dumps(line, sort_keys=True) + "\n")
