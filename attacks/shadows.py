@@ -1,0 +1,136 @@
+"""Shadow models: the target's own recipe on random halves of the candidates, and the cache of what they fit.
+
+A shadow is :func:`securefl.federation.train_federated` on the same dataset with another fold column: each compound of the
+training and the audit fold is in half of the shadows, the validation and test folds stay. So rounds, early stopping and
+everything else are exactly the target's; only the number of training compounds is half.
+
+The cache is named by a hash of data, recipe, seed and order, and holds them; anything else is trained again. A cache of an
+earlier run or another order of cells can't bleed into an audit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.candidates import losses_with
+from securefl.chem.dataset import Dataset, Fold, TaskKind
+from securefl.config import RunConfig
+from securefl.errors import ParameterError
+from securefl.evaluation.predictions import save_arrays
+from securefl.learning.model import Model, predict
+from securefl.types import Progress, silent
+
+TrainShadow = Callable[[Dataset, int], Model]
+"""Trains one shadow on a dataset whose fold column says what to train on; the number seeds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadows:
+    """``losses`` float64 (k, cells) of each shadow on each cell; ``inside`` bool (k, compounds), whether it trained on it."""
+
+    losses: NDArray[np.float64]
+    inside: NDArray[np.bool_]
+
+
+def halves(dataset: Dataset, count: int, *, seed: int) -> NDArray[np.bool_]:
+    """Return which compounds each of ``count`` shadows trains on, bool (count, compounds).
+
+    Each candidate is in half of them (one more or less where ``count`` is odd); a task that would be left without a training
+    value, or without one of its classes, gets its first ones back.
+
+    Raises:
+        ParameterError: ``count`` is under 2.
+    """
+    if count < 2:
+        raise ParameterError(f"shadows={count} must be >= 2: each compound has to be in some and out of some")
+    pool = (dataset.fold == Fold.TRAIN) | (dataset.fold == Fold.AUDIT)
+    draw = np.random.default_rng([seed, 4])
+    order = draw.random((count, len(dataset.fold))).argsort(axis=0)
+    inside = (order < count // 2) & pool
+    cells = dataset.activities
+    for task, described in enumerate(dataset.tasks):
+        mine = (cells.task == task) & pool[cells.compound]
+        values = cells.value[mine] if described.kind is TaskKind.CLASSIFICATION else np.zeros(int(mine.sum()))
+        for value in np.unique(values):
+            compounds = cells.compound[mine][values == value]
+            bare = ~inside[:, compounds].any(axis=1)
+            inside[bare, compounds[0]] = True
+    return np.asarray(inside)
+
+
+def fold_for(dataset: Dataset, inside: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Return the fold column of a shadow that trains on ``inside`` and on no other candidate."""
+    pool = (dataset.fold == Fold.TRAIN) | (dataset.fold == Fold.AUDIT)
+    return np.where(pool, np.where(inside, Fold.TRAIN, Fold.AUDIT), dataset.fold).astype(np.int8)
+
+
+def cache_key(dataset: Dataset, config: RunConfig, *, recipe: str, count: int) -> str:
+    """Return the hex hash that names a set of shadows: data, folds, order of cells, recipe, number and seed."""
+    cells = dataset.activities
+    digest = hashlib.sha256(b"securefl/shadows/1")
+    about = {
+        "data": dataset.sha256,
+        "model": config.model.model_dump(mode="json"),
+        "federation": config.federation.model_dump(mode="json"),
+        "dp": config.dp.model_dump(mode="json") if recipe == "dp" else None,
+        "recipe": recipe,
+        "count": count,
+        "seed": config.attacks.seed,
+    }
+    digest.update(json.dumps(about, sort_keys=True).encode())
+    for array in (dataset.fold, cells.task, cells.compound, cells.value, cells.relation):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def shadows_of(
+    run: Path,
+    dataset: Dataset,
+    *,
+    config: RunConfig,
+    recipe: str,
+    count: int,
+    train: TrainShadow,
+    progress: Progress = silent,
+) -> Shadows:
+    """Return ``count`` shadows of a recipe, from the run's cache ``RUN/shadows/HASH.npz`` or trained now.
+
+    A training that was interrupted goes on with the shadows that are missing.
+
+    Raises:
+        InputError: a shadow can't be trained, or the cache can't be written.
+    """
+    key = cache_key(dataset, config, recipe=recipe, count=count)
+    path = run / "shadows" / f"{key}.npz"
+    inside = halves(dataset, count, seed=config.attacks.seed)
+    done = _cached(path, key, inside)
+    losses = losses_with(dataset)
+    while len(done) < count:
+        number = len(done)
+        progress(f"{recipe} shadow models", number, count)
+        model = train(dataclasses.replace(dataset, fold=fold_for(dataset, inside[number])), 1000 + number)
+        done.append(losses(predict(model, dataset, dataset.activities)).astype(np.float32))
+        save_arrays(path, {"key": np.array(key), "inside": inside, "losses": np.stack(done)})
+    progress(f"{recipe} shadow models", count, count)
+    return Shadows(losses=np.stack(done).astype(np.float64), inside=inside)
+
+
+def _cached(path: Path, key: str, inside: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
+    """Return the losses of the shadows in ``path``, none if it is missing, broken or of something else."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if str(archive["key"]) == key and np.array_equal(archive["inside"], inside):
+                return [np.asarray(each, dtype=np.float32) for each in archive["losses"]]
+    except (OSError, KeyError, ValueError, BadZipFile):
+        return []
+    return []
+
