@@ -104,13 +104,13 @@ def answer(report: ReportRecord) -> Answer:
     unsettled = [arm for arm in choice if arm not in failing and arm not in clear]
     if clear:
         headline, tone = (
-            f"{len(clear)} of {len(choice)} options stay within the appetite wherever they were tested: {joined(clear)}.",
+            f"{len(clear)} of {len(choice)} options stay within the risk appetite wherever they were tested: {joined(clear)}.",
             "pass",
         )
         if len(clear) == 1:
-            headline = f"One of {len(choice)} options stays within the appetite wherever it was tested: {clear[0]}."
+            headline = f"One of {len(choice)} options stays within the risk appetite wherever it was tested: {clear[0]}."
     else:
-        headline = "No option stays within the appetite in every view in which it was tested."
+        headline = "No option stays within the risk appetite in every view in which it was tested."
         tone = "fail" if failing else "inconclusive"
     sentences = _performance(report, clear)
     if failing:

@@ -164,6 +164,8 @@ def _setting(attack: AttackRecord) -> str:
         attack.optimiser or "",
         f"{attack.coordinates} coordinates" if attack.coordinates else "",
         f"member of the {attack.member_of}" if attack.member_of else "",
+        *(f"{title(name)} {small(value)}" for name, value in attack.detail.items()),
+        attack.reason,
     ]
     return ", ".join(part for part in parts if part)
 
@@ -195,11 +197,14 @@ def results_table(judged: Sequence[Judged], asset: str) -> Table:
     return Table(name=f"results-{asset}", caption=words().assets[asset], heads=heads, rows=tuple(rows))
 
 
+_STATUS = {"not_run": "not run", "refused": "refused", "run": "nothing to score"}
+
+
 def not_run_table(attacks: Iterable[AttackRecord]) -> Table:
-    """Return what was not run or was refused, and why: one row for a reason, with the arms that it holds for."""
+    """Return what was not run, was refused or left nothing to score: one row for a reason, with the arms that it holds for."""
     grouped: dict[tuple[str, str, str, str], list[str]] = {}
     for attack in attacks:
-        if attack.status != "run":
+        if attack.status != "run" or attack.metric is None:
             grouped.setdefault((attack.view, attack.name, attack.status, attack.reason), []).append(
                 f"{attack.arm} ({attack.release})"
             )
@@ -207,7 +212,7 @@ def not_run_table(attacks: Iterable[AttackRecord]) -> Table:
         (
             text(title(name)),
             text(view),
-            text("refused" if status == "refused" else "not run", badge="refused" if status == "refused" else "not-tested"),
+            text(_STATUS[status], badge="refused" if status == "refused" else "not-tested"),
             text(reason or "no reason was recorded"),
             text(", ".join(arms)),
         )

@@ -112,7 +112,7 @@ def judge(attack: AttackRecord, appetite: Appetite, controls: Sequence[ControlRe
 
 def judge_all(attacks: Iterable[AttackRecord], appetite: Appetite, controls: Sequence[ControlRecord]) -> tuple[Judged, ...]:
     """Return every attack that ran and that the appetite wants judged, the gravest first, else in the order given."""
-    ran = [a for a in attacks if a.status == "run" and key(a.metric or "") not in appetite.not_judged]
+    ran = [a for a in attacks if a.status == "run" and a.metric is not None and key(a.metric) not in appetite.not_judged]
     judged = [judge(attack, appetite, controls) for attack in ran]
     # reverse=True keeps equal ones in their order
     return tuple(sorted(judged, key=lambda j: j.gravity, reverse=True))

@@ -234,7 +234,7 @@ def test_a_run_without_audits_says_so_and_passes_nothing(tmp_path: Path) -> None
     report = build(folder)
     assert {verdict.verdict for verdict in report.verdicts} == {"not tested"}
     text = Page((folder / "report.html").read_text(encoding="utf-8")).visible()
-    assert "No option stays within the appetite" in text
+    assert "No option stays within the risk appetite" in text
     assert "No attack was run on any arm" in text
 
 

@@ -68,7 +68,8 @@ def performance_forest(arms: Sequence[ArmRecord], width: int) -> Figure:
     for arm in arms:
         if arm.name in ("standalone", "pooled"):
             axes.axvline(arm.performance.mean, color=color("muted"), linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-            axes.text(arm.performance.mean, -1.05, arm.name, ha="center", va="center", fontsize=11, color=color("muted"))
+            if wide:
+                axes.text(arm.performance.mean, -1.05, arm.name, ha="center", va="center", fontsize=11, color=color("muted"))
     axes.xaxis.set_major_locator(MaxNLocator(6 if wide else 4))
     axes.set_xlabel(f"{label(title(arms[0].performance.metric))} on the test fold, mean over tasks", fontsize=11, labelpad=8)
     return drawing
