@@ -130,6 +130,7 @@ class _Replay:
             run_id=head.run_id, round=recorded.round, roster_hash=head.roster_hash, model_hash=recorded.model_hash
         )
         self._chain: dict[ClientId, bytes] = {}
+        self._sent: dict[tuple[ClientId, int], bytes] = {}
         self._view: dict[ClientId, bytes] = {}
         self._survivors: frozenset[ClientId] = frozenset()
         self._released: dict[tuple[ClientId, ClientId], ShareKind] = {}
@@ -179,8 +180,8 @@ class _Replay:
             need = self._roster.policy.required
             yield self._by_operator(f"went on to {message.phase} with {len(listed)} clients, required {need}")
         for sender, envelope in listed.items():
-            if envelope.digest != self._chain.get(sender):
-                yield self._by_operator(f"relayed an envelope of client {sender} that it is not on record to have sent last")
+            if envelope.digest != self._sent.get((sender, phase - 1)):
+                yield self._by_operator(f"relayed an envelope of client {sender} that it is not on record to have sent")
         if phase is Phase.CONSISTENCY:
             self._survivors = frozenset(listed)
 
@@ -195,7 +196,7 @@ class _Replay:
             yield self._by(message.sender, f"{message.phase} does not follow its previous envelope")
         if envelope.view != self._view.get(message.sender, NO_VIEW):
             yield self._by(message.sender, f"{message.phase} does not answer what it was sent")
-        self._chain[message.sender] = envelope.digest
+        self._chain[message.sender] = self._sent[message.sender, phase] = envelope.digest
         yield from self._content(phase, envelope)
 
     def _content(self, phase: Phase, envelope: Envelope) -> Iterator[Violation]:
