@@ -1,0 +1,77 @@
+"""Every attack on one arm of a run, with the controls that they rest on: ``RUN/attacks/ARM.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from attacks import membership, updates
+from attacks.controls import exposed_control
+from attacks.membership import Target, attack_membership
+from attacks.updates import attack_as_run, attack_exposed
+from securefl.chem.dataset import Dataset
+from securefl.config import ArmName, RunConfig
+from securefl.errors import InputError
+from securefl.records import ArmRecord, AttackRecord, AuditRecord, ControlRecord, View, read_record, write_record
+from securefl.types import Progress, Rng, silent
+
+NAMES = (*membership.NAMES, *updates.NAMES)
+UNPROTECTED = "plaintext"
+"""The arm on whose exposed release every first-layer attack must succeed."""
+
+
+def audit(
+    run: Path,
+    dataset: Dataset,
+    *,
+    config: RunConfig,
+    arm: ArmName,
+    rng: Rng,
+    progress: Progress = silent,
+    only: str | None = None,
+    view: str | None = None,
+) -> AuditRecord:
+    """Return what every attack gets on ``arm``, and write it to ``RUN/attacks/ARM.json`` unless the attacks are narrowed.
+
+    Args:
+        run: the run's folder; the arm must be finished. Shadow models are cached in ``RUN/shadows``.
+        dataset: what the run was trained on. config: the run's.
+        rng: keys, masks and privacy noise of the exposed releases, and the operator's unknown bit order.
+        only: run this attack alone. view: run only attacks from this view.
+
+    Raises:
+        InputError: the arm is not finished or a file of it can't be read; no attack or view of that name.
+        ProtocolAbort: the arm's protocol stopped on the exposed release.
+    """
+    if only is not None and only not in NAMES:
+        raise InputError(f"attack {only!r} is unknown, must be one of {', '.join(NAMES)}")
+    if view is not None and view not in get_args(View):
+        raise InputError(f"view {view!r} is unknown, must be one of {', '.join(get_args(View))}")
+
+    def wanted(name: str, seen_from: View) -> bool:
+        return only in (None, name) and view in (None, seen_from)
+
+    target = Target(
+        run=run,
+        dataset=dataset,
+        config=config,
+        record=read_record(ArmRecord, run / "arms" / arm / "record.json"),
+        rng=rng,
+        progress=lambda what, done, total: progress(f"attacks on {arm}: {what}", done, total),
+    )
+    attacks, controls = attack_membership(target, wanted=lambda name: wanted(name, "V4"))
+    attacks += attack_as_run(target, wanted=wanted)
+    attacks += attack_exposed(target, wanted=wanted)
+    controls += _positive_controls(target, attacks, only=only, view=view)
+    record = AuditRecord(attacks=tuple(attacks), controls=tuple(controls))
+    if only is None and view is None:
+        write_record(record, run / "attacks" / f"{arm}.json")
+    return record
+
+
+def _positive_controls(
+    target: Target, attacks: list[AttackRecord], *, only: str | None, view: str | None
+) -> list[ControlRecord]:
+    if target.arm != UNPROTECTED or only not in (None, "fingerprint_recovery"):
+        return []
+    return [exposed_control(target.arm, each, attacks) for each in updates.VIEWS if view in (None, each)]
