@@ -42,6 +42,7 @@ _SCHEMES: Mapping[str, SetupFactory] = MappingProxyType(
         "paillier": paillier_sum.set_up,
         "ckks": ckks_sum.set_up,
         "masking": masking.set_up,
+        "masking-static": masking.set_up_static,
     }
 )
 

@@ -126,20 +126,30 @@ def set_up(
         CapacityError: the sum of all clients could wrap.
     """
     started = time.process_time()
-    chosen = MaskingOptions() if options is None else options
-    if not isinstance(chosen, MaskingOptions):
-        raise ParameterError(f"masking takes MaskingOptions, not {type(options).__name__}")
     if len(run_id) != 32:
         raise ParameterError(f"run_id of {len(run_id)} bytes must have 32")
     parties = {client: Party(SigningKey.generate(rng=rng), MemoryJournal()) for client in sorted(clients)}
-    partners = tuple(Partner(client, f"partner {client}", party.identity.verify_key) for client, party in parties.items())
-    roster = Roster(
-        epoch=1, partners=partners, policy=chosen.policy(len(partners)), quantizer=quantizer, cipher=chosen.cipher
-    )
-    signed = SignedRoster(roster, {client: roster.sign(party.identity) for client, party in parties.items()})
+    identities = {client: party.identity for client, party in parties.items()}
+    signed = make_roster(identities, quantizer, MaskingOptions() if options is None else options)
+    seconds, warnings = time.process_time() - started, _warnings(signed.roster.policy)
+    return MaskingSetup(run_id=run_id, signed=signed, parties=parties, setup_seconds=seconds, warnings=warnings)
+
+
+def make_roster(identities: Mapping[ClientId, SigningKey], quantizer: Quantizer, options: object) -> SignedRoster:
+    """Return the roster of ``identities`` under ``options``, signed by everyone and verified.
+
+    Raises:
+        ParameterError: the policy can't be met, or ``options`` are not :class:`MaskingOptions`.
+        CapacityError: the sum of all clients could wrap.
+    """
+    if not isinstance(options, MaskingOptions):
+        raise ParameterError(f"masking takes MaskingOptions, not {type(options).__name__}")
+    partners = tuple(Partner(client, f"partner {client}", key.verify_key) for client, key in sorted(identities.items()))
+    policy = options.policy(len(partners))
+    roster = Roster(epoch=1, partners=partners, policy=policy, quantizer=quantizer, cipher=options.cipher)
+    signed = SignedRoster(roster, {client: roster.sign(key) for client, key in identities.items()})
     signed.verify()
-    seconds = time.process_time() - started
-    return MaskingSetup(run_id=run_id, signed=signed, parties=parties, setup_seconds=seconds, warnings=_warnings(roster.policy))
+    return signed
 
 
 def _warnings(policy: Policy) -> tuple[str, ...]:
