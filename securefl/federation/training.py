@@ -161,28 +161,46 @@ def train_federated(
         scaling=private.scaling if private else scaling_of,
         device=device,
     )
-    partners = [Partner(dataset, number, terms) for number in range(len(dataset.partners))]
-    quantizer = quantizer_for(config.secagg, len(partners))
-    clients = [ClientId(partner.number + 1) for partner in partners]
-    federation = _Federation(
-        partners=partners,
-        operator=Operator(
-            first_trunk(dataset, config, seed, start), layout=layout, aggregated=chosen, patience=config.federation.patience
-        ),
-        layout=chosen,
-        setup=set_up(scheme, clients, quantizer=quantizer, rng=rng, options=options),
-        quantizer=quantizer,
-        rng=rng,
-        dropouts=dropouts or {},
-        # Noise must come from the generator in a fixed order, so private trainers take turns.
-        workers=1 if private else min(torch.get_num_threads(), len(partners)),
-    )
-    for partner in partners if start is not None else ():
-        partner.take_heads(heads_of(start, partner.number))
     count = config.federation.rounds if rounds is None else rounds
     if count < 1:
         raise ParameterError(f"rounds={count} must be >= 1")
+    federation = _assemble(
+        [Partner(dataset, number, terms) for number in range(len(dataset.partners))],
+        Operator(
+            first_trunk(dataset, config, seed, start), layout=layout, aggregated=chosen, patience=config.federation.patience
+        ),
+        terms,
+        _Protocol(scheme=scheme, rng=rng, options=options, dropouts=dropouts or {}),
+    )
+    for partner in federation.partners if start is not None else ():
+        partner.take_heads(heads_of(start, partner.number))
     return _run(federation, count, config=config, scored=private is None, progress=progress, observer=observer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Protocol:
+    """What decides about aggregation in a run."""
+
+    scheme: str
+    rng: Rng
+    options: object | None
+    dropouts: Dropouts
+
+
+def _assemble(partners: Sequence[Partner], operator: Operator, terms: Terms, protocol: _Protocol) -> _Federation:
+    quantizer = quantizer_for(terms.config.secagg, len(partners))
+    clients = [ClientId(partner.number + 1) for partner in partners]
+    return _Federation(
+        partners=partners,
+        operator=operator,
+        layout=terms.layout,
+        setup=set_up(protocol.scheme, clients, quantizer=quantizer, rng=protocol.rng, options=protocol.options),
+        quantizer=quantizer,
+        rng=protocol.rng,
+        dropouts=protocol.dropouts,
+        # Noise must come from the generator in a fixed order, so private trainers take turns.
+        workers=1 if terms.trainers else min(torch.get_num_threads(), len(partners)),
+    )
 
 
 @dataclass(kw_only=True)

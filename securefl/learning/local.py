@@ -81,11 +81,12 @@ class PlainTrainer:
         if self._optimiser is None:
             self._optimiser = optimiser_for(self._config, trunk, heads)
         order = self._shuffle.permutation(len(records))
+        batch = min(self._config.batch, len(records))
+        # The last batch may be short and is divided by the nominal one all the same: every record counts alike.
         total = 0.0
-        for start in range(0, len(order), self._config.batch):
-            rows = order[start : start + self._config.batch]
-            total += self._step(self._optimiser, trunk, heads, records, rows) * self._config.batch
-        return total / len(records)
+        for start in range(0, len(order), batch):
+            total += self._step(self._optimiser, trunk, heads, records, order[start : start + batch])
+        return total * batch / len(records)
 
     def _step(
         self, optimiser: torch.optim.Optimizer, trunk: Trunk, heads: Heads, records: Records, rows: NDArray[np.int64]
@@ -94,7 +95,7 @@ class PlainTrainer:
         batch, cells = batch.to(self._device), cells.to(self._device)
         optimiser.zero_grad(set_to_none=True)
         output = heads(trunk(batch, self._dropout), cells.row, cells.task)
-        loss = batch_loss(output, cells, denominator=self._config.batch)
+        loss = batch_loss(output, cells, denominator=min(self._config.batch, len(records)))
         if not math.isfinite(value := loss.item()):
             raise InputError(f"training loss is {value}, must be finite: lower federation.learning_rate")
         loss.backward()  # type: ignore[no-untyped-call]

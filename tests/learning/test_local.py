@@ -1,0 +1,121 @@
+"""The plain trainer: repeatable, it learns, leaves unused rows alone, and says when a loss is not finite."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from securefl.chem.dataset import Dataset, Fold
+from securefl.config import FederationConfig
+from securefl.errors import InputError, ParameterError
+from securefl.learning.cells import Records, records_of, scaling_of
+from securefl.learning.heads import Heads
+from securefl.learning.local import PlainTrainer, Seat, limit_threads
+from securefl.learning.trunk import Trunk
+from securefl.learning.validation import NullModel, explained_deviance
+
+CONFIG = FederationConfig(batch=32, learning_rate=5e-3)
+
+
+@pytest.fixture
+def records(tiny_dataset: Dataset) -> Records:
+    return records_of(tiny_dataset, scaling_of(tiny_dataset, 0), tiny_dataset.cells(0, Fold.TRAIN))
+
+
+def fresh(records: Records, *, dropout: float = 0.2) -> tuple[Trunk, Heads]:
+    trunk = Trunk(records.fingerprints.shape[1], (24, 12), dropout=dropout, generator=torch.Generator().manual_seed(0))
+    return trunk, Heads(len(records.binary), trunk.width)
+
+
+def trained(records: Records, config: FederationConfig, *, epochs: int = 3, seed: int = 1) -> tuple[Trunk, Heads, list[float]]:
+    trunk, heads = fresh(records)
+    trainer = PlainTrainer(Seat(partner=0, records=records, seed=seed), config=config)
+    losses = [trainer.train_epoch(trunk, heads, records) for _ in range(epochs)]
+    return trunk, heads, losses
+
+
+def test_training_repeats_with_the_seed_whatever_the_global_generators_do(records: Records) -> None:
+    one = trained(records, CONFIG)
+    torch.manual_seed(5)
+    two = trained(records, CONFIG)
+    other = trained(records, CONFIG, seed=2)
+    assert one[2] == two[2] != other[2]
+    for name, value in one[0].tensors().items():
+        np.testing.assert_array_equal(value, two[0].tensors()[name])
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_training_learns(records: Records, optimiser: str) -> None:
+    rate = {"adam": 5e-3, "sgd": 0.3}[optimiser]
+    config = FederationConfig.model_validate({"batch": 32, "learning_rate": rate, "optimiser": optimiser})
+    trunk, heads, losses = trained(records, config, epochs=15)
+    null = NullModel.of(records)
+    before = explained_deviance(*fresh(records), records, null)
+    assert losses[-1] < 0.7 * losses[0]
+    assert explained_deviance(trunk, heads, records, null) > before + 0.3
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_rows_of_bits_that_nobody_has_keep_their_exact_values(records: Records, optimiser: str) -> None:
+    # Half of the bits are taken away from every record.
+    dense = records.fingerprints.toarray()
+    dense[:, ::2] = 0
+    part = dataclasses.replace(records, fingerprints=type(records.fingerprints)(dense))
+    before = fresh(part)[0].tensors()["first.weight"]
+    after = trained(part, FederationConfig.model_validate({"batch": 32, "optimiser": optimiser}))[0].tensors()["first.weight"]
+    np.testing.assert_array_equal(after[::2], before[::2])
+    used = part.support > 0
+    assert (after[used] != before[used]).any(axis=1).all()
+
+
+def test_loss_that_is_not_finite_is_an_error(records: Records) -> None:
+    with pytest.raises(InputError, match=r"training loss is .*, must be finite"):
+        trained(records, FederationConfig(batch=32, learning_rate=1e30, optimiser="sgd"), epochs=5)
+
+
+def test_short_last_batch_weighs_each_record_alike(records: Records) -> None:
+    """One SGD epoch with a tiny rate moves by the sum of all gradients over the nominal batch, last batch included."""
+    rate = 1e-6
+    config = FederationConfig(batch=len(records) - 5, learning_rate=rate, optimiser="sgd")
+    trunk, heads = fresh(records, dropout=0.0)
+    PlainTrainer(Seat(partner=0, records=records, seed=0), config=config).train_epoch(trunk, heads, records)
+    whole = FederationConfig(batch=len(records), learning_rate=rate * len(records) / config.batch, optimiser="sgd")
+    other, other_heads = fresh(records, dropout=0.0)
+    PlainTrainer(Seat(partner=0, records=records, seed=0), config=whole).train_epoch(other, other_heads, records)
+    assert bool(heads.weight.any())
+    scale = other_heads.weight.detach().abs().max()
+    torch.testing.assert_close(heads.weight / scale, other_heads.weight / scale, rtol=0, atol=1e-4)
+
+
+def test_null_model_explains_nothing_and_the_truth_everything(records: Records) -> None:
+    trunk, heads = fresh(records)
+    null = NullModel.of(records)
+    with torch.no_grad():
+        heads.bias.copy_(null.output)
+    assert explained_deviance(trunk, heads, records, null) == pytest.approx(0, abs=1e-6)
+    exact = dataclasses.replace(records, target=np.zeros_like(records.target), binary=np.zeros(4, dtype=bool))
+    silent_heads = Heads(4, trunk.width)
+    reference = NullModel(torch.ones(4))
+    assert explained_deviance(trunk, silent_heads, exact, reference) == pytest.approx(1)
+
+
+def test_no_cells_score_zero(records: Records) -> None:
+    trunk, heads = fresh(records)
+    nothing = dataclasses.replace(
+        records, compound=records.compound[:0], start=records.start[:1], fingerprints=records.fingerprints[:0]
+    )
+    assert explained_deviance(trunk, heads, nothing, NullModel.of(records)) == 0
+
+
+def test_thread_limit_is_checked_and_set() -> None:
+    with pytest.raises(ParameterError, match="threads=0 must be >= 1"):
+        limit_threads(0)
+    before = torch.get_num_threads()
+    try:
+        limit_threads(1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
