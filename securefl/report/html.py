@@ -20,7 +20,7 @@ from securefl.report import numbers, tables
 from securefl.report.appetite import VIEWS, Appetite
 from securefl.report.figures.canvas import StyleBook
 from securefl.report.figures.gallery import gallery
-from securefl.report.sections import answer, cleared, heat_map, joined, matrix, options_table
+from securefl.report.sections import answer, cleared, heat_map, joined, matrix, options_table, passing
 from securefl.report.verdicts import judge_all, options
 from securefl.report.words import words
 
@@ -96,6 +96,7 @@ def page(report: ReportRecord, appetite: Appetite) -> str:
             views=VIEWS,
             answer=answer(report),
             matrix=matrix(report),
+            passing=passing(report),
             options=options(report.arms),
             cleared=cleared(report),
             heat_arms=heat_arms,

@@ -15,6 +15,14 @@ PERCENT = "\u00a0%"
 """A figure and its unit stay on one line."""
 _PLAIN = ("auc", "epsilon", "eps", "tanimoto", "nats", "bits")
 _WORDS = {"tpr": "TPR", "fpr": "FPR", "auc": "AUC", "mcc": "MCC", "r2": "R²", "roc": "ROC", "mae": "MAE", "rmse": "RMSE"}
+_NAMES = {
+    "exact": "recovered exactly",
+    "accuracy": "labels right",
+    "single_compound_recall": "one compound's own bits found",
+    "membership_loss": "membership by loss",
+    "rmia": "membership by RMIA",
+    "lira": "membership by LiRA",
+}
 
 
 def key(name: str) -> str:
@@ -32,6 +40,8 @@ def title(name: str) -> str:
     >>> title("tpr_at_fpr_0_1pct"), title("exact_recovery"), title("auc")
     ('TPR at FPR 0.1\xa0%', 'exact recovery', 'AUC')
     """
+    if key(name) in _NAMES:
+        return _NAMES[key(name)]
     spelt = re.sub(r"(\d+(?:_\d+)?)pct\b", lambda match: match[1].replace("_", ".") + PERCENT, name.replace("-", " "))
     return " ".join(_WORDS.get(word.lower(), word) for word in re.split(r"[_ ]+", spelt) if word)
 
@@ -107,7 +117,7 @@ def outcome(attack: AttackRecord) -> str:
 
     >>> outcome(AttackRecord(name="x", view="V1", arm="a", release="exposed", status="run", metric="exact", value=0.5,
     ...                      k=1, n=2, ci_low=0.1, ci_high=0.9))
-    'exact 50.0\xa0% (1 of 2; 95\xa0% interval 10.0\xa0to\xa090.0\xa0%)'
+    'recovered exactly 50.0\xa0% (1 of 2; 95\xa0% interval 10.0\xa0to\xa090.0\xa0%)'
     """
     counted = attack.k is not None
     parts = [f"{attack.k:,} of {attack.n:,}"] if attack.k is not None and attack.n is not None else []

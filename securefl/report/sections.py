@@ -122,6 +122,17 @@ def answer(report: ReportRecord) -> Answer:
     return Answer(headline=headline, tone=tone, sentences=tuple(sentences))
 
 
+def passing(report: ReportRecord) -> dict[str, str]:
+    """Return, for each view that its worst option fails, the options that pass there, as a sentence lists them."""
+    choice = options(report.arms)
+    found = {}
+    for verdict in report.verdicts:
+        names = [str(v.arm) for v in report.arm_verdicts if v.view == verdict.view and v.verdict == "pass" and v.arm in choice]
+        if names and verdict.verdict != "pass":
+            found[str(verdict.view)] = joined(names)
+    return found
+
+
 def matrix(report: ReportRecord) -> tuple[tuple[ArmRecord, tuple[VerdictRecord, ...]], ...]:
     """Return each arm with its verdict in each view, in the order of the views."""
     found = {(v.arm, v.view): v for v in report.arm_verdicts}

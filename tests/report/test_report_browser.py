@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_run import write_run
+from made_run import made_arm, made_audit, write_run
 
+from securefl.records import write_record
 from securefl.report import build
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -84,6 +85,21 @@ def test_no_sideways_scrolling_and_every_chart_is_drawn(browser: Any, address: s
     )
     assert drawn
     assert set(drawn) == {1}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_name_without_end_stays_inside_the_page(browser: Any, tmp_path: Path, width: int) -> None:
+    endless = "W" * 300
+    folder = write_run(tmp_path, arms=("standalone", "plaintext", "masking"), partner=endless)
+    arm = made_arm("masking").model_copy(update={"name": endless, "guard": endless, "notes": (endless,)})
+    write_record(arm, folder / "arms" / "masking" / "record.json")
+    audit = made_audit("masking")
+    attacks = tuple(a.model_copy(update={"name": endless, "arm": endless, "reason": endless}) for a in audit.attacks)
+    write_record(audit.model_copy(update={"attacks": attacks}), folder / "attacks" / "masking.json")
+    build(folder)
+    page = opened(browser, (folder / "report.html").as_uri(), width=width)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("width", [1280, 390])
