@@ -115,7 +115,7 @@ class _Good(NamedTuple):
     partner: str
 
 
-def load_chembl(path: Path, filters: Filters | None = None, *, progress: Progress = silent) -> Table:
+def read_chembl(path: Path, filters: Filters | None = None, *, progress: Progress = silent) -> Table:
     """Return the activities of the ChEMBL release in the SQLite file ``path`` that pass ``filters``.
 
     ``time`` is the year of the document, ``partner`` its ChEMBL id (for ``split = "column"``).

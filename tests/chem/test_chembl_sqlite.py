@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from securefl.chem.chembl_sqlite import CITATION, LICENCE, Filters, load_chembl
+from securefl.chem.chembl_sqlite import CITATION, LICENCE, Filters, read_chembl
 from securefl.chem.dataset import Relation
 from securefl.chem.rejects import Stage
 from securefl.errors import InputError, ParameterError
@@ -85,7 +85,7 @@ def release(path: Path, activities: Sequence[dict[str, Value]]) -> Path:
 
 
 def test_a_good_row(tmp_path: Path) -> None:
-    table = load_chembl(release(tmp_path / "c.db", [GOOD]))
+    table = read_chembl(release(tmp_path / "c.db", [GOOD]))
     assert table.smiles.names == ("CCO",)
     assert table.task.names == ("CHEMBL204_Ki",)
     assert table.value.tolist() == [pytest.approx(6.0)]
@@ -106,7 +106,7 @@ def test_units_and_relations_become_px(tmp_path: Path) -> None:
         {**GOOD, "data_validity_comment": "Manually validated"},
         {**GOOD, "standard_type": "EC50", "doc_id": None},
     ]
-    table = load_chembl(release(tmp_path / "c.db", rows))
+    table = read_chembl(release(tmp_path / "c.db", rows))
     assert table.value.tolist() == pytest.approx([5.0, 6.0, 6.0, 6.0, 6.0])
     assert table.relation.tolist() == [Relation.EQUAL, Relation.LESS, Relation.GREATER, Relation.EQUAL, Relation.EQUAL]
     assert table.task.names == ("CHEMBL204_Ki", "CHEMBL204_EC50")
@@ -115,7 +115,7 @@ def test_units_and_relations_become_px(tmp_path: Path) -> None:
 
 def test_every_defect_is_a_reject_with_its_activity_id(tmp_path: Path) -> None:
     path = release(tmp_path / "c.db", [GOOD, *({**GOOD, **change} for change, _ in DEFECTS)])
-    table = load_chembl(path)
+    table = read_chembl(path)
     assert table.row.tolist() == [1]
     assert [(reject.row, reject.reason) for reject in table.rejects] == [
         (number, reason) for number, (_, reason) in enumerate(DEFECTS, start=2)
@@ -125,17 +125,17 @@ def test_every_defect_is_a_reject_with_its_activity_id(tmp_path: Path) -> None:
 
 def test_what_was_not_asked_for_is_counted(tmp_path: Path) -> None:
     rows = [GOOD, {**GOOD, "standard_type": "Inhibition"}, {**GOOD, "assay_id": 3}, {**GOOD, "standard_type": None}]
-    [reject] = load_chembl(release(tmp_path / "c.db", rows)).rejects
+    [reject] = read_chembl(release(tmp_path / "c.db", rows)).rejects
     assert reject.row == 0
     assert reject.reason.startswith("3 activities not asked for")
 
 
 def test_filters_and_tasks_by_assay(tmp_path: Path) -> None:
     path = release(tmp_path / "c.db", [GOOD, {**GOOD, "assay_id": 2}, {**GOOD, "assay_id": 3}])
-    table = load_chembl(path, Filters(min_confidence=4, assay_types=("B", "A"), task_by="assay", min_year=2015, max_year=2015))
+    table = read_chembl(path, Filters(min_confidence=4, assay_types=("B", "A"), task_by="assay", min_year=2015, max_year=2015))
     assert table.task.names == ("CHEMBL101", "CHEMBL102", "CHEMBL103")
     with pytest.raises(InputError, match=r"no activity passes the filters: year outside the range \(2 rows\)"):
-        load_chembl(path, Filters(min_confidence=4, min_year=2016))
+        read_chembl(path, Filters(min_confidence=4, min_year=2016))
 
 
 @pytest.mark.parametrize(
@@ -148,30 +148,30 @@ def test_filters_are_checked(wrong: dict[str, object]) -> None:
 
 def test_what_is_no_release_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        load_chembl(tmp_path / "absent.db")
+        read_chembl(tmp_path / "absent.db")
     (tmp_path / "text.db").write_text("not a database, but longer than a header of sixteen bytes" * 50)
     with pytest.raises(InputError, match="file is not a database"):
-        load_chembl(tmp_path / "text.db")
+        read_chembl(tmp_path / "text.db")
     with closing(sqlite3.connect(tmp_path / "other.db")) as database, database:
         database.execute("CREATE TABLE activities (activity_id INTEGER)")
     with pytest.raises(InputError, match="table activities lacks column assay_id"):
-        load_chembl(tmp_path / "other.db")
+        read_chembl(tmp_path / "other.db")
     with closing(sqlite3.connect(tmp_path / "empty.db")) as database, database:
         database.execute("CREATE TABLE x (y INTEGER)")
     with pytest.raises(InputError, match="table activities is missing"):
-        load_chembl(tmp_path / "empty.db")
+        read_chembl(tmp_path / "empty.db")
 
 
 def test_the_release_is_never_written(tmp_path: Path) -> None:
     path = release(tmp_path / "a file with spaces?.db", [GOOD])
     before = path.read_bytes()
     path.chmod(0o444)
-    load_chembl(path)
+    read_chembl(path)
     assert path.read_bytes() == before
     assert [child.name for child in tmp_path.iterdir()] == [path.name]
 
 
 def test_progress_ends_at_the_total(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    load_chembl(release(tmp_path / "c.db", [GOOD] * 3), progress=lambda *step: seen.append(step))
+    read_chembl(release(tmp_path / "c.db", [GOOD] * 3), progress=lambda *step: seen.append(step))
     assert seen == [("activities", 3, 3)]
