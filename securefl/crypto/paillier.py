@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import Any
 
 from securefl.crypto.fixed_base import FixedBase, gmp
+from securefl.crypto.powers import powers
 from securefl.errors import DecodeError, ParameterError
 from securefl.types import Rng
 
@@ -121,9 +122,15 @@ class PrivateKey:
 
     def decrypt(self, ciphertext: int) -> int:
         """Return the signed plaintext in ``(-n/2, n/2)`` of a unit modulo n^2."""
-        low, high = self._p.decrypt(ciphertext), self._q.decrypt(ciphertext)
-        plain = low + self._p.prime * ((high - low) * self._inverse % self._q.prime)
-        return int(plain - self.public.n if plain > self.public.n // 2 else plain)
+        return self.decrypt_all([ciphertext])[0]
+
+    def decrypt_all(self, ciphertexts: Sequence[Any]) -> list[int]:
+        """Return the signed plaintexts of many ciphertexts, on all cores."""
+        plaintexts, half = [], self.public.n // 2
+        for low, high in zip(self._p.decrypt(ciphertexts), self._q.decrypt(ciphertexts), strict=True):
+            plain = int(low + self._p.prime * ((high - low) * self._inverse % self._q.prime))
+            plaintexts.append(plain - self.public.n if plain > half else plain)
+        return plaintexts
 
 
 class _Half:
@@ -137,9 +144,9 @@ class _Half:
         # L((1 + n)^(p-1) mod p^2) = (p - 1) * n / p = -n/p mod p.
         self._factor = gmp().invert(-(n // prime), self.prime)
 
-    def decrypt(self, ciphertext: int) -> Any:
-        power = gmp().powmod(ciphertext, self.prime - 1, self._square)
-        return (power - 1) // self.prime * self._factor % self.prime
+    def decrypt(self, ciphertexts: Sequence[Any]) -> list[Any]:
+        prime, factor = self.prime, self._factor
+        return [(power - 1) // prime * factor % prime for power in powers(ciphertexts, prime - 1, self._square)]
 
 
 def generate_key(bits: int = DEFAULT_BITS, *, rng: Rng) -> PrivateKey:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from securefl.crypto.signature import SigningKey
-from securefl.errors import AbortReason, DecodeError, TooFewClients
+from securefl.errors import AbortReason, DecodeError, TooFewClients, VerificationError
 from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, ServerState
 from securefl.secagg.committed_messages import (
     Commitment,
@@ -57,6 +57,14 @@ class BadCiphertextError(DecodeError):
         super().__init__(message)
 
 
+class BadAnswerError(VerificationError):
+    """The answer of decryptor ``party`` is malformed or does not verify."""
+
+    def __init__(self, party: ClientId, message: str) -> None:
+        self.party = party
+        super().__init__(message)
+
+
 class SumCipher(Protocol):
     """What a round's public key can do: the part of a homomorphic scheme that clients and the operator use."""
 
@@ -76,8 +84,8 @@ class SumCipher(Protocol):
         """Return the sum that the decryptors' ``answers`` open.
 
         Raises:
-            DecodeError: an answer is malformed.
-            ProtocolAbort: an answer does not verify.
+            BadAnswerError: an answer is malformed or does not verify.
+            DecodeError: the opened sum is no vector.
         """
         ...
 
@@ -204,7 +212,10 @@ class Opening:
         request = request_hash(self.commitments, frozenset(self.bodies))
         chosen = sorted(inbound)[: self.terms.answers]
         answers = {sender: read_answer(self.terms, sender, inbound[sender], request=request) for sender in chosen}
-        return Finished(self.cipher.combine(answers, self.bodies, self.commitments.length))
+        try:
+            return Finished(self.cipher.combine(answers, self.bodies, self.commitments.length))
+        except BadAnswerError as error:
+            raise self.terms.channel.abort(AbortReason.BAD_SHARE, error.party, str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

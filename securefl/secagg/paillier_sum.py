@@ -1,113 +1,66 @@
-"""The sum under packed Paillier encryption, exact, opened by a ``single-decryptor``.
+"""The sum under packed Paillier encryption, exact, opened by a ``single-decryptor`` or by t of n decryptors.
 
 Each client packs 95 signed 32-bit coordinates into a plaintext of 3072 bits and encrypts it with a short exponent: 8.1 bytes
 a coordinate. The protocol around the ciphertexts (commit, upload, open) and what it guarantees is in
 :mod:`securefl.secagg.committed`; the assumptions are in :mod:`securefl.crypto.paillier`.
 
-NOT protected: whoever holds the key can open whatever it is given; here that is *one* decryptor, neither the operator nor a
-partner's data node, and every set-up says so in its warnings. A partner can encrypt any value: too large a one carries into
-the neighbouring coordinate of the sum. The decryptor learns the sum.
+With ``Decryption.THRESHOLD`` every partner has a decryptor of its own with a share of the key, the roster's threshold of them
+must answer, and each proves its answer; it costs a full-length power for each ciphertext and decryptor (minutes at 10^5
+coordinates). ``Decryption.SINGLE`` is the cheap configuration and the default.
+
+NOT protected: a single decryptor can open whatever it is given; it is neither the operator nor a partner's data node, and its
+set-up says so in the warnings. A threshold's dealer is trusted to have forgotten the key. A partner can encrypt any value: too
+large a one carries into the neighbouring coordinate of the sum. Decryptors learn the sum.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import ClassVar
 
 from securefl.crypto.packing import Packing
-from securefl.crypto.paillier import (
-    DEFAULT_BITS,
-    EXPONENT_BITS,
-    Encryptor,
-    PrivateKey,
-    PublicKey,
-    add_ciphertexts,
-    decode_ciphertexts,
-    encode_ciphertexts,
-    generate_key,
-)
-from securefl.errors import DecodeError, ParameterError
+from securefl.crypto.paillier import DEFAULT_BITS, EXPONENT_BITS, Encryptor, PublicKey, generate_key
+from securefl.crypto.threshold_paillier import deal, generate_safe_prime
+from securefl.errors import ParameterError
 from securefl.quantize import Quantizer
-from securefl.secagg.base import OpenedSum, RoundContext
-from securefl.secagg.committed import BadCiphertextError, Bodies, CommittedScheme
+from securefl.secagg.base import DECRYPTOR_BASE, RoundContext
+from securefl.secagg.codec import u16
+from securefl.secagg.committed import CommittedScheme
 from securefl.secagg.committed_setup import Consortium, Founding, default_policy, found
-from securefl.secagg.integer_sum import decode_sum, encode_sum, signed_values
+from securefl.secagg.paillier_cipher import PaillierCipher, PaillierOpener, ThresholdOpener
 from securefl.secagg.policy import Policy
-from securefl.types import ClientId, RingVector, Rng
+from securefl.types import ClientId, Rng
 
 WIRE_ID = b"paillier/1"
 
 
+class Decryption(Enum):
+    """Who can decrypt."""
+
+    SINGLE = "single-decryptor"
+    THRESHOLD = "threshold"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaillierOptions:
-    """Key length, exponent length and policy.
+    """Key length, exponent length, policy, and who decrypts.
 
     Attributes:
         bits: of the modulus; under 3072 the set-up warns.
         exponent_bits: of the masks' exponents; 0 is the published half-length variant, about five times slower.
         policy: thresholds; the smallest one that tolerates a colluding partner where it is ``None``.
+        decryption: one holder of the key, or the policy's threshold of the partners.
+        safe_primes: for a threshold's modulus, of ``bits / 2`` bits each; made by the dealer (a minute or more) where ``None``.
     """
 
     bits: int = DEFAULT_BITS
     exponent_bits: int = EXPONENT_BITS
     policy: Policy | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PaillierCipher:
-    """The public side: packs, encrypts, and reads the decryptor's opened sum."""
-
-    encryptor: Encryptor = field(repr=False)
-    packing: Packing
-    quantizer: Quantizer
-
-    def maximum_body(self, length: int) -> int:
-        """Return the bytes of the ciphertexts of ``length`` coordinates: always exactly this many."""
-        return self.packing.plaintexts(length) * self.encryptor.public.ciphertext_size
-
-    def encrypt(self, update: RingVector, *, rng: Rng) -> bytes:
-        """Return the packed ciphertexts of ``update``, shape (d,)."""
-        plaintexts = self.packing.pack(signed_values(update, self.quantizer))
-        return encode_ciphertexts(self.encryptor.public, self.encryptor.encrypt(plaintexts, rng=rng))
-
-    def add(self, bodies: Bodies, length: int) -> list[Any]:
-        """Return the ciphertexts of the sum, every client's checked before any arithmetic.
-
-        Raises:
-            BadCiphertextError: a client's ciphertexts have another length, are out of range, or no units modulo n^2.
-        """
-        public, vectors = self.encryptor.public, []
-        for sender, body in bodies.items():
-            try:
-                vectors.append(decode_ciphertexts(public, body, count=self.packing.plaintexts(length)))
-            except DecodeError as error:
-                raise BadCiphertextError(sender, str(error)) from error
-        return add_ciphertexts(public, vectors)
-
-    def combine(self, answers: Mapping[ClientId, memoryview], bodies: Bodies, length: int) -> OpenedSum:
-        """Return the sum that the single decryptor opened."""
-        (answer,) = answers.values()
-        return OpenedSum(decode_sum(answer, length), frozenset(bodies))
-
-
-@dataclass(frozen=True, slots=True)
-class PaillierOpener:
-    """The single decryptor: it holds the whole private key."""
-
-    cipher: PaillierCipher
-    key: PrivateKey = field(repr=False)
-
-    def open(self, bodies: Bodies, length: int, *, rng: Rng) -> bytes:
-        """Return the opened sum of ``bodies``.
-
-        Raises:
-            BadCiphertextError: a body is refused.
-            DecodeError: the sum is no packed vector: a partner encrypted values outside their range.
-        """
-        plaintexts = [self.key.decrypt(ciphertext) for ciphertext in self.cipher.add(bodies, length)]
-        return encode_sum(self.cipher.packing.unpack(plaintexts, length))
+    decryption: Decryption = Decryption.SINGLE
+    safe_primes: tuple[int, int] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +76,9 @@ class PaillierSetup:
 
     run_id: bytes
     consortium: Consortium
-    opener: PaillierOpener
+    cipher: PaillierCipher
+    openers: Mapping[ClientId, PaillierOpener | ThresholdOpener]
+    answers: int
     setup_seconds: float
     warnings: tuple[str, ...]
     name: ClassVar[str] = "paillier"
@@ -139,19 +94,19 @@ class PaillierSetup:
         Raises:
             ProtocolAbort: the context is of another run or roster.
         """
-        public = self.opener.cipher.encryptor.public.encode()
+        public = self.cipher.encode_key()
         return PaillierSum(
-            terms=self.consortium.terms(context, run_id=self.run_id, public_key=public, answers=1),
-            cipher=self.opener.cipher,
+            terms=self.consortium.terms(context, run_id=self.run_id, public_key=public, answers=self.answers),
+            cipher=self.cipher,
             parties=self.consortium.parties,
-            openers=dict.fromkeys(self.consortium.decryptors, self.opener),
+            openers=self.openers,
         )
 
 
 def set_up(
     clients: Sequence[ClientId], *, quantizer: Quantizer, run_id: bytes, rng: Rng, options: object | None = None
 ) -> PaillierSetup:
-    """Return a run under a fresh Paillier key with a single decryptor; ``options`` is a :class:`PaillierOptions`.
+    """Return a run under a fresh Paillier key; ``options`` is a :class:`PaillierOptions`.
 
     Raises:
         ParameterError: the options are another scheme's, fewer than three clients, or a length is out of bounds.
@@ -163,27 +118,56 @@ def set_up(
     if not isinstance(chosen, PaillierOptions):
         raise ParameterError(f"paillier takes PaillierOptions, not {type(chosen).__name__}")
     policy = chosen.policy or default_policy(len(clients))
-    key = generate_key(chosen.bits, rng=rng)
-    packing = Packing.for_modulus(chosen.bits, slot_bits=quantizer.ring_bits)
-    cipher = PaillierCipher(_encryptor(key.public, chosen), packing, quantizer)
+    make = _single_decryptor if chosen.decryption is Decryption.SINGLE else _threshold_decryptors
+    cipher, openers = make(len(clients), policy, chosen, quantizer, rng=rng)
+    answers = 1 if chosen.decryption is Decryption.SINGLE else policy.threshold
     founding = Founding(
-        wire_id=WIRE_ID, quantizer=quantizer, policy=policy, decryptors=1, parameters=key.public.encode()
+        wire_id=WIRE_ID,
+        quantizer=quantizer,
+        policy=policy,
+        decryptors=len(openers),
+        parameters=b"".join((chosen.decryption.value.encode(), u16(answers), cipher.encode_key())),
     )
     return PaillierSetup(
         run_id=run_id,
         consortium=found(clients, founding, rng=rng),
-        opener=PaillierOpener(cipher, key),
+        cipher=cipher,
+        openers=openers,
+        answers=answers,
         setup_seconds=time.process_time() - started,
-        warnings=_warnings(chosen),
+        warnings=_warnings(cipher.encryptor.public.bits, chosen),
     )
 
 
-def _encryptor(public: PublicKey, options: PaillierOptions) -> Encryptor:
-    return Encryptor(public, exponent_bits=options.exponent_bits or public.bits // 2)
+def _single_decryptor(
+    clients: int, policy: Policy, options: PaillierOptions, quantizer: Quantizer, *, rng: Rng
+) -> tuple[PaillierCipher, dict[ClientId, PaillierOpener]]:
+    key = generate_key(options.bits, rng=rng)
+    cipher = _cipher(key.public, options, quantizer)
+    return cipher, {ClientId(DECRYPTOR_BASE + 1): PaillierOpener(cipher, key)}
 
 
-def _warnings(options: PaillierOptions) -> tuple[str, ...]:
-    found = ["single-decryptor: one party holds the whole Paillier key and could open any single update it is given"]
-    if options.bits < DEFAULT_BITS:
-        found.append(f"the Paillier key has {options.bits} bits, fewer than {DEFAULT_BITS}")
+def _threshold_decryptors(
+    clients: int, policy: Policy, options: PaillierOptions, quantizer: Quantizer, *, rng: Rng
+) -> tuple[PaillierCipher, dict[ClientId, ThresholdOpener]]:
+    """The trusted dealer: what it made is dropped when this returns, and nothing more can be promised in Python."""
+    half = options.bits // 2
+    p, q = options.safe_primes or (generate_safe_prime(half, rng=rng), generate_safe_prime(half, rng=rng))
+    key, shares = deal(p, q, parties=clients, threshold=policy.threshold, rng=rng)
+    cipher = replace(_cipher(key.public, options, quantizer), threshold=key)
+    return cipher, {ClientId(DECRYPTOR_BASE + i): ThresholdOpener(cipher, key, share) for i, share in shares.items()}
+
+
+def _cipher(public: PublicKey, options: PaillierOptions, quantizer: Quantizer) -> PaillierCipher:
+    encryptor = Encryptor(public, exponent_bits=options.exponent_bits or public.bits // 2)
+    return PaillierCipher(encryptor, Packing.for_modulus(public.bits, slot_bits=quantizer.ring_bits), quantizer)
+
+
+def _warnings(bits: int, options: PaillierOptions) -> tuple[str, ...]:
+    if options.decryption is Decryption.SINGLE:
+        found = ["single-decryptor: one party holds the whole Paillier key and could open any single update it is given"]
+    else:
+        found = ["trusted-dealer: the Paillier key was dealt by one party, which is trusted to have forgotten it"]
+    if bits < DEFAULT_BITS:
+        found.append(f"the Paillier key has {bits} bits, fewer than {DEFAULT_BITS}")
     return tuple(found)

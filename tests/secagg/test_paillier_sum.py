@@ -58,7 +58,7 @@ def test_eight_bytes_a_coordinate_go_up() -> None:
 
 def test_a_partner_that_encrypts_too_large_a_value_is_noticed_only_at_the_top_slot() -> None:
     """What the docstring says is not protected: the carry changes the neighbour, and only the top slot's overflow shows."""
-    opener = setup().opener
+    (opener,) = setup().openers.values()
     packing, encryptor = opener.cipher.packing, opener.cipher.encryptor
     size = encryptor.public.ciphertext_size
 

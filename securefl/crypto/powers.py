@@ -1,0 +1,53 @@
+"""Modular powers in bulk: one exponent for many bases on all cores, and one product of many powers.
+
+NOT protected: time and memory access depend on the numbers; GMP's powers are not constant time.
+
+Reference: [Pip76] Pippenger: On the evaluation of powers and related problems.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from securefl.crypto.fixed_base import gmp
+
+_SMALLEST_BATCH = 8
+"""Fewer powers than this are not worth a thread."""
+
+
+def powers(bases: Sequence[Any], exponent: int, modulus: Any) -> list[Any]:
+    """Return ``base^exponent`` for every base; gmpy2 gives up the interpreter's lock meanwhile, so threads help."""
+    workers = min(len(os.sched_getaffinity(0)), -(-len(bases) // _SMALLEST_BATCH))
+    if workers <= 1:
+        return list(gmp().powmod_base_list(list(bases), exponent, modulus)) if bases else []
+    size = -(-len(bases) // workers)
+    parts = [list(bases[i : i + size]) for i in range(0, len(bases), size)]
+    with ThreadPoolExecutor(workers) as pool:
+        done = pool.map(lambda part: gmp().powmod_base_list(part, exponent, modulus), parts)
+        return [power for part in done for power in part]
+
+
+def product_of_powers(bases: Sequence[Any], exponents: Sequence[bytes], modulus: Any) -> Any:
+    """Return the product of ``base^exponent``; exponents are big-endian and of one length (buckets of a byte each).
+
+    >>> int(product_of_powers([3, 5], [bytes([2]), bytes([3])], 1000003))
+    1125
+    """
+    result = gmp().mpz(1)
+    for position in range(len(exponents[0]) if exponents else 0):
+        result = gmp().powmod(result, 256, modulus)
+        buckets: dict[int, Any] = {}
+        for base, exponent in zip(bases, exponents, strict=True):
+            digit = exponent[position]
+            buckets[digit] = buckets[digit] * base % modulus if digit in buckets else base
+        # The bucket of digit j must come in j times: running products from the top do that with two products a digit.
+        running = window = gmp().mpz(1)
+        for digit in range(255, 0, -1):
+            if digit in buckets:
+                running = running * buckets[digit] % modulus
+            window = window * running % modulus
+        result = result * window % modulus
+    return result

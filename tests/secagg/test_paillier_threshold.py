@@ -1,0 +1,122 @@
+"""The Paillier sum with t of n decryptors: silent and lying decryptors, and that no one party can open."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from stand_ins import ROOT, CountingRng
+
+from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
+from securefl.quantize import Quantizer
+from securefl.secagg import run_round
+from securefl.secagg.base import DECRYPTOR_BASE, ClientState, Continue, Finished, RoundContext, ServerState
+from securefl.secagg.committed import BadAnswerError, CommittedScheme, Opening
+from securefl.secagg.committed_messages import encode_answer, read_answer, request_hash
+from securefl.secagg.paillier_sum import Decryption, PaillierOptions, PaillierSetup, set_up
+from securefl.secagg.policy import Policy
+from securefl.types import ClientId, SystemRng
+
+CLIENTS = tuple(ClientId(i) for i in range(1, 6))
+DECRYPTORS = tuple(ClientId(DECRYPTOR_BASE + i) for i in range(1, 6))
+RUN = b"t" * 32
+QUANTIZER = Quantizer.for_sum(5, clip=1.0, max_weight=8)
+_rounds = iter(range(1, 1000))
+
+
+def options(policy: Policy | None = None) -> PaillierOptions:
+    content = json.loads((ROOT / "tests/vectors/paillier_safe_primes.json").read_text())
+    primes = int(content["p"], 16), int(content["q"], 16)
+    return PaillierOptions(bits=2048, decryption=Decryption.THRESHOLD, safe_primes=primes, policy=policy)
+
+
+@lru_cache(maxsize=1)
+def setup() -> PaillierSetup:
+    return set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=options())
+
+
+def to_the_request() -> tuple[CommittedScheme, ServerState, dict[ClientId, bytes], dict[ClientId, ClientState]]:
+    """A round up to the requests to the decryptors."""
+    context = RoundContext(run_id=RUN, round=next(_rounds), roster_hash=setup().roster_hash, model_hash=bytes(32))
+    scheme = setup().round(context)
+    vector = np.array([1, 2, 3, 4], dtype=np.uint32)
+    clients = {me: scheme.client(me, vector, rng=CountingRng(me)) for me in CLIENTS}
+    listed = scheme.server(frozenset(CLIENTS)).next({me: step.outbound for me, step in clients.items()})
+    assert isinstance(listed, Continue)
+    uploads = {me: clients[me].state.next(listed.outbound[me]) for me in CLIENTS}
+    requested = listed.state.next({me: step.outbound for me, step in uploads.items() if isinstance(step, Continue)})
+    assert isinstance(requested, Continue)
+    return scheme, requested.state, dict(requested.outbound), dict(scheme.decryptors(rng=CountingRng(9)))
+
+
+def answers_of(decryptors: dict[ClientId, ClientState], requests: dict[ClientId, bytes]) -> dict[ClientId, bytes]:
+    steps = {me: decryptors[me].next(request) for me, request in requests.items()}
+    return {me: step.outbound for me, step in steps.items() if isinstance(step, Continue)}
+
+
+def test_the_sum_is_exact_and_a_dropout_leaves_the_survivors_sum() -> None:
+    updates = {me: np.random.default_rng(me).uniform(-1, 1, 150) for me in CLIENTS}
+    for dropouts, weight in (({}, 5 * 8), ({CLIENTS[1]: "upload"}, 4 * 8)):
+        result = run_round(
+            setup(), updates, weights=dict.fromkeys(CLIENTS, 8), round=next(_rounds), model_hash=bytes(32), rng=SystemRng(),
+            quantizer=QUANTIZER, dropouts=dropouts,
+        )  # fmt: skip
+        assert result.weight == weight
+        assert result.max_abs_error <= result.quantization_bound
+
+
+def test_four_of_five_decryptors_are_enough_and_three_are_not() -> None:
+    _, state, requests, decryptors = to_the_request()
+    answers = answers_of(decryptors, requests)
+    assert tuple(answers) == DECRYPTORS
+    with pytest.raises(TooFewClients, match="survivors=3 must be >= 4"):
+        state.next({me: answers[me] for me in DECRYPTORS[:3]})
+    for silent in DECRYPTORS:
+        opened = state.next({me: answer for me, answer in answers.items() if me != silent})
+        assert isinstance(opened, Finished)
+        assert opened.result.total.tolist() == [5, 10, 15, 20]
+
+
+def test_a_decryptor_that_lies_is_named() -> None:
+    scheme, state, requests, decryptors = to_the_request()
+    assert isinstance(state, Opening)
+    answers = answers_of(decryptors, requests)
+    terms, liar = scheme.terms, DECRYPTORS[2]
+    named = request_hash(state.commitments, frozenset(CLIENTS))
+    payload = bytes(read_answer(terms, liar, answers[liar], request=named))
+    for change in (0, _proof_size() + 5, len(payload) - 1):
+        forged = bytearray(payload)
+        forged[change] ^= 1
+        message = encode_answer(terms, liar, scheme.parties[liar].signer, request=named, body=bytes(forged))
+        with pytest.raises(ProtocolAbort) as caught:
+            state.next({**answers, liar: message})
+        assert (caught.value.reason, caught.value.party) == (AbortReason.BAD_SHARE, liar)
+    message = encode_answer(terms, liar, scheme.parties[liar].signer, request=named, body=payload)
+    assert isinstance(state.next({**answers, liar: message}), Finished)
+
+
+def _proof_size() -> int:
+    key = setup().cipher.threshold
+    assert key is not None
+    return 16 + key.response_size
+
+
+def test_a_decryptor_can_not_answer_with_another_ones_share() -> None:
+    scheme, state, requests, decryptors = to_the_request()
+    assert isinstance(state, Opening)
+    bodies = state.bodies
+    answers = {me: memoryview(scheme.openers[me].open(bodies, 4, rng=CountingRng(me))) for me in DECRYPTORS[:3]}
+    with pytest.raises(BadAnswerError) as caught:
+        scheme.cipher.combine({**answers, DECRYPTORS[3]: answers[DECRYPTORS[0]]}, bodies, 4)
+    assert caught.value.party == DECRYPTORS[3]
+    assert len(requests) == len(decryptors) == 5
+
+
+def test_policy_and_dealer_are_stated() -> None:
+    assert setup().answers == setup().consortium.roster.policy.threshold == 4
+    assert any("trusted-dealer" in warning for warning in setup().warnings)
+    assert not any("single-decryptor" in warning for warning in setup().warnings)
+    with pytest.raises(ParameterError, match="threshold"):
+        options(Policy(parties=5, threshold=2))
