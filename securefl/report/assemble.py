@@ -36,14 +36,14 @@ def _arms(run: Path, order: Sequence[str]) -> tuple[ArmRecord, ...]:
 
 
 def _audits(run: Path, arms: Sequence[ArmRecord]) -> AuditRecord:
-    """Return the audits of all arms as one, in the order of the arms."""
+    """Return the audits of all arms as one, in the order of the arms; a control that is for all of them stands there once."""
     rank = {arm.name: position for position, arm in enumerate(arms)}
     audits = [read_record(AuditRecord, path) for path in sorted(run.glob("attacks/*.json"))]
     attacks = [attack for audit in audits for attack in audit.attacks]
-    controls = [control for audit in audits for control in audit.controls]
+    seen = {control.model_dump_json(): control for audit in audits for control in audit.controls}
     return AuditRecord(
         attacks=tuple(sorted(attacks, key=lambda a: rank.get(a.arm, len(rank)))),
-        controls=tuple(sorted(controls, key=lambda c: rank.get(c.arm or "", -1))),
+        controls=tuple(sorted(seen.values(), key=lambda c: rank.get(c.arm or "", -1))),
     )
 
 

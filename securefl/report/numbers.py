@@ -20,8 +20,8 @@ _NAMES = {
     "accuracy": "labels right",
     "single_compound_recall": "one compound's own bits found",
     "membership_loss": "membership by loss",
-    "rmia": "membership by RMIA",
-    "lira": "membership by LiRA",
+    "membership_rmia": "membership by RMIA",
+    "membership_lira": "membership by LiRA",
 }
 
 

@@ -158,13 +158,14 @@ _BADGES: dict[Finding, tuple[str, str]] = {
 
 
 def _setting(attack: AttackRecord) -> str:
+    """Return what an attack ran on and found beside its metric; figures of one partner are for that partner's edition."""
     parts = [
         f"{attack.bits:,} bits" if attack.bits else "",
         f"{attack.compounds:,} compounds" if attack.compounds else "",
         attack.optimiser or "",
         f"{attack.coordinates} coordinates" if attack.coordinates else "",
         f"member of the {attack.member_of}" if attack.member_of else "",
-        *(f"{title(name)} {small(value)}" for name, value in attack.detail.items()),
+        *(f"{title(name)} {small(value)}" for name, value in attack.detail.items() if "partner" not in name),
         attack.reason,
     ]
     return ", ".join(part for part in parts if part)

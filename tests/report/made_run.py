@@ -135,14 +135,14 @@ def _structure(arm: str) -> list[AttackRecord]:
         scramble = "scrambled" if view == "V2" else "clear"
         for release, seen in (("exposed", got), ("as-run", 0)):
             size = n if release == "exposed" else 150
-            found.append(counted("fingerprint recovery", view, arm, release, seen, size, coordinates=scramble))
+            found.append(counted("fingerprint_recovery", view, arm, release, seen, size, coordinates=scramble))
         rare = 0 if guarded else (210 if noised else 400)
         found.append(
-            counted("union of bits", view, arm, "exposed", rare, 400, metric="single_compound_recall", asset="substructure",
+            counted("union_of_bits", view, arm, "exposed", rare, 400, metric="single_compound_recall", asset="substructure",
                     chance=0.5 if noised else 0.0, coordinates=scramble)
         )  # fmt: skip
         right = n // 2 + (n // 3 if got else 1)
-        found.append(counted("label inference", view, arm, "exposed", right, n, metric="accuracy", asset="label", chance=0.5))
+        found.append(counted("label_inference", view, arm, "exposed", right, n, metric="accuracy", asset="label", chance=0.5))
     return found
 
 
@@ -150,7 +150,7 @@ def _membership(arm: str) -> list[AttackRecord]:
     """Membership in the auditor's view."""
     gain = {"dp": 0.004, "standalone": 0.12}.get(arm, 0.075)
     found = []
-    for name, more in (("membership: loss threshold", 0.0), ("membership: RMIA", 0.025)):
+    for name, more in (("membership_loss", 0.0), ("membership_rmia", 0.025)):
         auc = 0.5 + gain + more
         for whose in ("partner", "consortium"):
             found.append(
@@ -184,13 +184,13 @@ def made_audit(arm: str) -> AuditRecord:
     if arm != "single-task":
         attacks += _membership(arm)
     controls = [
-        ControlRecord(name="blind membership", arm=arm, held=True, metric="auc", value=0.504, ci_low=0.486, ci_high=0.522,
+        ControlRecord(name="blind_membership", arm=None, held=True, metric="auc", value=0.504, ci_low=0.486, ci_high=0.522,
                       expected="interval contains 0.5", because="0.486 to 0.522 contains 0.5", views=("V4",)),
     ]  # fmt: skip
     if arm == "plaintext":
         low, high = clopper_pearson(40, 64)
         controls.append(
-            ControlRecord(name="recovery succeeds on plaintext/exposed", arm=arm, held=True, metric="exact", value=40 / 64,
+            ControlRecord(name="exposed_recovery", arm=arm, held=True, metric="exact", value=40 / 64,
                           ci_low=low, ci_high=high, expected="more than 0", because="40 of 64 recovered",
                           views=("V1", "V2", "V3"))
         )  # fmt: skip

@@ -110,7 +110,7 @@ def test_not_tested_has_a_badge_like_any_verdict(page: Page) -> None:
     badges = [e for e in page.all("span") if e.attributes.get("class", "").startswith("badge")]
     shown = [e for e in badges if "ol" in e.parents]
     assert len(shown) == len(rows)
-    assert {"badge not-tested", "badge fail", "badge inconclusive"} == {e.attributes["class"] for e in shown}
+    assert {"badge not-tested", "badge fail", "badge pass"} == {e.attributes["class"] for e in shown}
 
 
 def test_forbidden_and_comparison_arms_are_marked(page: Page) -> None:
@@ -296,3 +296,8 @@ def test_a_file_that_can_not_be_written_leaves_no_half_of_it(tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"report\.html"):
         build(folder)
     assert not list(folder.glob("*.partial"))
+
+
+def test_a_control_for_all_arms_stands_once(run: Path) -> None:
+    report = read_record(ReportRecord, run / "report.json")
+    assert [control.arm for control in report.controls] == [None, "plaintext"]
