@@ -9,6 +9,7 @@ Clipping is counted, never silent. Nothing here hides anything: that is the prot
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,6 +21,9 @@ from securefl.types import FloatVector, RingVector, Rng
 
 Steps: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
 """Shape (d,), signed multiples of the quantiser's step; int32 in Z_2^32, int64 in Z_2^64."""
+
+Rounded: TypeAlias = FloatVector | NDArray[np.int64]
+"""A chunk of whole steps, as floats or integers."""
 
 CHUNK_LEN = 1 << 16
 """Coordinates worked on at a time: float and integer scratch of this length stay in the second-level cache."""
@@ -125,24 +129,47 @@ class Quantizer:
         Raises:
             ParameterError: the update is not a float vector, or holds NaN or infinity; ``name`` is in the message.
         """
+        steps: Steps = np.empty(len(update), np.int32) if self.ring_bits == 32 else np.empty(len(update), np.int64)
+        clipped = 0
+        for part, rounded, outside in self._rounded(update, name, rng):
+            steps[part] = rounded
+            clipped += outside
+        return Quantized(steps, clipped)
+
+    def encode_update(self, update: FloatVector, weight: int, *, out: RingVector, name: str = "update") -> int:
+        """Write the weighted, quantised ``update`` to ``out`` as ring words, in one pass; return how many values were clipped.
+
+        The same words as :meth:`quantize` and then :meth:`encode`, without a vector in between.
+
+        Raises:
+            ParameterError: as for :meth:`quantize` and :meth:`encode`; ``out`` may be half written.
+        """
+        self._require_weight(weight)
+        signed = out.view(np.int32 if self.ring_bits == 32 else np.int64)
+        clipped = 0
+        for part, rounded, outside in self._rounded(update, name, None):
+            signed[part] = rounded
+            np.multiply(signed[part], signed.dtype.type(weight), out=signed[part])
+            clipped += outside
+        return clipped
+
+    def _rounded(self, update: FloatVector, name: str, rng: Rng | None) -> Iterator[tuple[slice, Rounded, int]]:
+        """Yield each chunk in steps, in scratch that the next one overwrites, and how many of its values were clipped."""
         if update.ndim != 1 or update.dtype not in (np.float32, np.float64):
             raise ParameterError(f"{name}: dtype={update.dtype} shape={update.shape} must be a float vector")
-        steps: Steps = np.empty(len(update), np.int32) if self.ring_bits == 32 else np.empty(len(update), np.int64)
         scratch = np.empty(min(CHUNK_LEN, len(update)), update.dtype)
-        clipped = 0
         for start in range(0, len(update), CHUNK_LEN):
-            chunk = update[start : start + CHUNK_LEN]
+            chunk, outside = update[start : start + CHUNK_LEN], 0
             high, low = float(chunk.max()), float(chunk.min())
             if not (math.isfinite(high) and math.isfinite(low)):
                 raise ParameterError(f"{name}: coordinate {_first_bad(update)} is not finite")
             if high > self.clip or low < -self.clip:
                 # Clipping happens in double precision: the nearest float32 of ``clip`` may lie above it.
                 chunk = chunk.astype(np.float64)
-                clipped += int(np.count_nonzero(np.abs(chunk) > self.clip))
+                outside = int(np.count_nonzero(np.abs(chunk) > self.clip))
                 chunk = np.clip(chunk, -self.clip, self.clip)
             rounded = self._round(chunk, scratch) if rng is None else self._round_stochastic(chunk, rng)
-            steps[start : start + len(chunk)] = rounded
-        return Quantized(steps, clipped)
+            yield slice(start, start + len(chunk)), rounded, outside
 
     def _round(self, chunk: FloatVector, scratch: FloatVector) -> FloatVector:
         """Scale and round half to even; a power of two scales exactly, so float32 input needs no wider type."""
@@ -163,12 +190,15 @@ class Quantizer:
         Raises:
             ParameterError: the weight is outside 0..max_weight.
         """
-        if not 0 <= weight <= self.max_weight:
-            raise ParameterError(f"weight={weight} must be in 0..{self.max_weight}")
+        self._require_weight(weight)
         ring = np.empty(len(steps), self.dtype) if out is None else out
         signed = ring.view(np.int32 if self.ring_bits == 32 else np.int64)
         np.multiply(steps, signed.dtype.type(weight), out=signed, casting="same_kind")
         return ring
+
+    def _require_weight(self, weight: int) -> None:
+        if not 0 <= weight <= self.max_weight:
+            raise ParameterError(f"weight={weight} must be in 0..{self.max_weight}")
 
     def decode(self, ring: RingVector) -> NDArray[np.int64]:
         """Return the signed integers that the ring words stand for, shape (d,)."""

@@ -230,11 +230,10 @@ def encode_input(update: FloatVector, weight: int, quantizer: Quantizer, me: Cli
     Raises:
         ParameterError: a value is NaN or infinite, or the weight is outside its bound.
     """
-    quantized = quantizer.quantize(update, name=f"update of client {me}")
     vector = np.empty(len(update) + 1, quantizer.dtype)
-    quantizer.encode(quantized.steps, weight, out=vector[:-1])
+    clipped = quantizer.encode_update(update, weight, out=vector[:-1], name=f"update of client {me}")
     vector[-1] = weight
-    return vector, quantized.clipped
+    return vector, clipped
 
 
 def _max_error(

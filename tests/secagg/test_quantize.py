@@ -93,6 +93,19 @@ def test_the_error_bound_holds_and_is_tight_to_a_factor_of_two(ring_bits: int) -
     assert bound / 2 < error <= bound * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("scale", [0.3, 2.0])
+@pytest.mark.parametrize("length", [1, CHUNK_LEN - 1, CHUNK_LEN + 1])
+def test_one_pass_gives_the_same_words_as_two(length: int, scale: float) -> None:
+    update = np.random.default_rng(length).normal(0, scale, length).astype(np.float32)
+    quantizer = Quantizer.for_sum(3, clip=1.0)
+    quantized = quantizer.quantize(update)
+    out = np.empty(length, np.uint32)
+    assert quantizer.encode_update(update, 17, out=out) == quantized.clipped
+    assert np.array_equal(out, quantizer.encode(quantized.steps, 17))
+    with pytest.raises(ParameterError, match="weight=256"):
+        quantizer.encode_update(update, 256, out=out)
+
+
 @pytest.mark.statistical
 def test_stochastic_rounding_is_unbiased_where_rounding_to_even_is_not() -> None:
     quantizer = Quantizer(clip=1.0, scale_bits=3)
