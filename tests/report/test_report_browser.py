@@ -39,6 +39,20 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "report.html").as_uri()
 
 
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a report whose names have no place to break."""
+    name = "W" * 300
+    folder = write_run(tmp_path_factory.mktemp("endless"), arms=("standalone", "plaintext", "masking"), partner=name)
+    arm = made_arm("masking").model_copy(update={"name": name, "guard": name, "notes": (name,)})
+    write_record(arm, folder / "arms" / "masking" / "record.json")
+    audit = made_audit("masking")
+    attacks = tuple(a.model_copy(update={"name": name, "arm": name, "reason": name}) for a in audit.attacks)
+    write_record(audit.model_copy(update={"attacks": attacks}), folder / "attacks" / "masking.json")
+    build(folder)
+    return (folder / "report.html").as_uri()
+
+
 def opened(browser: Any, address: str, *, width: int = 1280, scheme: str = "light", script: bool = True) -> Any:
     """Return a page at a width."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=script)
@@ -88,16 +102,8 @@ def test_no_sideways_scrolling_and_every_chart_is_drawn(browser: Any, address: s
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_name_without_end_stays_inside_the_page(browser: Any, tmp_path: Path, width: int) -> None:
-    endless = "W" * 300
-    folder = write_run(tmp_path, arms=("standalone", "plaintext", "masking"), partner=endless)
-    arm = made_arm("masking").model_copy(update={"name": endless, "guard": endless, "notes": (endless,)})
-    write_record(arm, folder / "arms" / "masking" / "record.json")
-    audit = made_audit("masking")
-    attacks = tuple(a.model_copy(update={"name": endless, "arm": endless, "reason": endless}) for a in audit.attacks)
-    write_record(audit.model_copy(update={"attacks": attacks}), folder / "attacks" / "masking.json")
-    build(folder)
-    page = opened(browser, (folder / "report.html").as_uri(), width=width)
+def test_a_name_without_end_stays_inside_the_page(browser: Any, endless: str, width: int) -> None:
+    page = opened(browser, endless, width=width)
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -208,6 +208,12 @@ def test_every_picture_is_drawn_in_the_colours_of_the_page(html: str, page: Page
     assert "var(--a4)" in html
 
 
+def test_a_point_tells_what_it_stands_for(page: Page) -> None:
+    told = ["".join(e.text) for e in page.all("title") if "svg" in e.parents]
+    assert any(text.startswith("masking: recovered exactly 45.0") and "36 of 80" in text for text in told)
+    assert any(text.startswith("dp: 0.17 (0.15–0.20)") for text in told)
+
+
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", arms=("plaintext", "masking"), partner=HOSTILE)
     arm = made_arm("masking").model_copy(update={"name": HOSTILE, "notes": (HOSTILE,), "guard": HOSTILE, "warm_start": HOSTILE})

@@ -51,6 +51,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "ytick.labelsize": 11,
     "lines.solid_capstyle": "round",
 }
+_HOVER = "told:"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]")
 
 
@@ -103,6 +104,11 @@ def label(text: str, limit: int = 28) -> str:
     """Return a name fit for a drawing: no control signs, and cut where it would run out of it."""
     clean = _UNPRINTABLE.sub("�", text)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def hover(text: str) -> str:
+    """Return the group name under which a drawn point carries ``text``: the page shows it when somebody points there."""
+    return _HOVER + label(text, 400)
 
 
 def blank(width: int, height: int) -> Figure:
@@ -160,9 +166,13 @@ def _inline(figure: Figure, prefix: str, book: StyleBook, kind: str, alt: str) -
         for child in list(parent):
             if child.tag == f"{_SVG}style" or "metadata" in str(child.tag):
                 parent.remove(child)
-    for element in root.iter():
+    for element in list(root.iter()):
+        told = element.get("id", "")
+        if told.startswith(_HOVER):
+            ET.SubElement(element, f"{_SVG}title").text = told.removeprefix(_HOVER)
         _rename(element, prefix)
         _restyle(element, book)
+    for element in root.iter():
         element.tag = str(element.tag).removeprefix(_SVG)
         element.text = element.text if element.text and element.text.strip() else None
         element.tail = None

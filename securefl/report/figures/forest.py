@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from securefl.records import ArmRecord
-from securefl.report.figures.canvas import WIDE, arm_color, arm_marker, blank, color, label, pixels
-from securefl.report.numbers import decimal, figure, percent, signed, tick, title
+from securefl.report.figures.canvas import WIDE, arm_color, arm_marker, blank, color, hover, label, pixels
+from securefl.report.numbers import decimal, figure, outcome, percent, signed, tick, title
 from securefl.report.verdicts import Finding, Judged
 
 ROW = 26
@@ -20,11 +20,12 @@ ROW = 26
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A value with its interval; ``hollow`` marks what is no option."""
+    """A value with its interval; ``told`` is shown when somebody points at it, ``hollow`` marks what is no option."""
 
     value: float
     low: float | None
     high: float | None
+    told: str
     hollow: bool = False
 
 
@@ -33,7 +34,8 @@ def _draw_row(axes: Axes, y: float, arm: str, seen: Estimate) -> None:
     if seen.low is not None and seen.high is not None:
         axes.plot([seen.low, seen.high], [y, y], color=tint, linewidth=2.2, zorder=3)
     face = color("surface") if seen.hollow else tint
-    axes.plot([seen.value], [y], marker=arm_marker(arm), color=tint, markersize=8, markerfacecolor=face, zorder=4)
+    (dot,) = axes.plot([seen.value], [y], marker=arm_marker(arm), color=tint, markersize=8, markerfacecolor=face, zorder=4)
+    dot.set_gid(hover(seen.told))
 
 
 def _frame(axes: Axes, rows: int) -> None:
@@ -58,9 +60,12 @@ def performance_forest(arms: Sequence[ArmRecord], width: int) -> Figure:
         axes.text(place, -1.05, head, transform=inside, fontsize=11, color=color("muted"), va="center")
     for y, arm in enumerate(arms):
         seen = arm.performance
-        _draw_row(axes, y, arm.name, Estimate(value=seen.mean, low=seen.ci_low, high=seen.ci_high, hollow=arm.forbidden))
-        axes.text(-0.03, y, label(arm.name, 18), transform=inside, ha="right", va="center")
         span = f"{decimal(seen.mean)} ({decimal(seen.ci_low)}–{decimal(seen.ci_high)})"
+        estimate = Estimate(
+            value=seen.mean, low=seen.ci_low, high=seen.ci_high, told=f"{arm.name}: {span}", hollow=arm.forbidden
+        )
+        _draw_row(axes, y, arm.name, estimate)
+        axes.text(-0.03, y, label(arm.name, 18), transform=inside, ha="right", va="center")
         told = (span if wide else decimal(seen.mean), signed(seen.delta_vs_standalone), percent(seen.tasks_better))
         for text, (_, place) in zip(told, heads, strict=False):
             axes.text(place, y, text, transform=inside, va="center", fontsize=11.5)
@@ -132,7 +137,8 @@ def _panel(axes: Axes, arms: Sequence[str], members: Sequence[Judged], named: bo
         for value, tint, style in ((attack.chance, "muted", (0, (1, 1.5))), (judged.limit, "fail", "solid")):
             if value is not None:
                 axes.plot([value, value], [y - 0.5, y + 0.5], color=color(tint), linewidth=1.4, linestyle=style, zorder=2)
-        _draw_row(axes, y, arm, Estimate(value=attack.value or 0.0, low=attack.ci_low, high=attack.ci_high))
+        told = f"{arm}: {outcome(attack)}"
+        _draw_row(axes, y, arm, Estimate(value=attack.value or 0.0, low=attack.ci_low, high=attack.ci_high, told=told))
         above = judged.finding is Finding.ABOVE
         axes.text(1.04, y, figure(attack.metric, attack.value, counted=attack.k is not None), transform=inside, va="center",
                   fontsize=11.5, fontweight="bold" if above else "normal", color=color("fail" if above else "ink"))  # fmt: skip

@@ -18,24 +18,27 @@ from securefl.report.words import words
 Panel = tuple[str, str, tuple[Judged, ...]]
 
 
-def panels(report: ReportRecord, judged: Sequence[Judged], asset: str) -> tuple[Panel, ...]:
+def panels(judged: Sequence[Judged], asset: str) -> tuple[Panel, ...]:
     """Return, for each view, the gravest attack on an asset with its results on every arm.
 
-    For membership the true positive rate at a low false positive rate is shown where it was measured, since an average over
-    all compounds hides the few that are exposed.
+    For membership the true positive rate at a low false positive rate has a panel of its own, since an average over all
+    compounds hides the few that are exposed.
     """
     found = []
     for view in words().views:
         here = [j for j in judged if j.attack.asset == asset and j.attack.view == view and j.attack.value is not None]
         pointed = [j for j in here if key(j.attack.metric or "").startswith("tpr")]
-        if not here:
-            continue
-        first = max(pointed or here, key=lambda j: (j.gravity, j.attack.release == "exposed")).attack
-        chosen = (first.name, first.release, first.metric, first.member_of)
-        same = [j for j in here if (j.attack.name, j.attack.release, j.attack.metric, j.attack.member_of) == chosen]
-        whose = f", of the {first.member_of}" if first.member_of else ""
-        found.append((f"{view}  {title(first.name)}", f"{title(first.metric or '')}{whose}, {first.release}", tuple(same)))
+        found += [_panel(family) for family in (pointed, [j for j in here if j not in pointed]) if family]
     return tuple(found)
+
+
+def _panel(family: Sequence[Judged]) -> Panel:
+    """Return the gravest attack of a family, and the same attack on every arm."""
+    first = max(family, key=lambda j: (j.gravity, j.attack.release == "exposed")).attack
+    chosen = (first.name, first.release, first.metric, first.member_of)
+    same = [j for j in family if (j.attack.name, j.attack.release, j.attack.metric, j.attack.member_of) == chosen]
+    whose = f", of the {first.member_of}" if first.member_of else ""
+    return f"{first.view}  {title(first.name)}", f"{title(first.metric or '')}{whose}, {first.release}", tuple(same)
 
 
 def _told(members: Sequence[Judged]) -> str:
@@ -47,7 +50,7 @@ def _told(members: Sequence[Judged]) -> str:
 def _privacy(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> dict[str, Picture]:
     drawn = {}
     for asset, name in words().assets.items():
-        found = panels(report, judged, asset)
+        found = panels(judged, asset)
         if found:
             attacked = {j.attack.arm for _, _, members in found for j in members}
             rows = [arm.name for arm in report.arms if arm.name in attacked]

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from securefl.records import ArmRecord
-from securefl.report.figures.canvas import WIDE, arm_color, arm_marker, blank, color, label, pixels
+from securefl.report.figures.canvas import WIDE, arm_color, arm_marker, blank, color, hover, label, pixels
 from securefl.report.figures.curves import spread
 from securefl.report.numbers import title
-from securefl.report.verdicts import Judged
+from securefl.report.verdicts import Judged, told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +80,9 @@ def trade_off(shown: Sequence[Point], width: int) -> Figure:
             axes.plot([_stretched(low), _stretched(high)], [seen.mean, seen.mean], color=tint, linewidth=1.4, alpha=0.75)
         axes.plot([x, x], [seen.ci_low, seen.ci_high], color=tint, linewidth=1.4, alpha=0.75)
         face = color("surface") if point.arm.forbidden else tint
-        axes.plot(
-            [x], [seen.mean], marker=arm_marker(point.arm.name), markersize=10, color=tint, markerfacecolor=face, zorder=4
-        )
+        (dot,) = axes.plot([x], [seen.mean], color=tint, markersize=10, markerfacecolor=face, zorder=4)
+        dot.set_marker(arm_marker(point.arm.name))
+        dot.set_gid(hover(f"{point.arm.name}: {told(worst)}"))
     end = _frame(axes, shown, wide)
     low_y, high_y = axes.get_ylim()
     axes.set_ylim(low_y - 0.1 * (high_y - low_y), high_y)
