@@ -34,7 +34,7 @@ def run(
     config = load_config(config_file)
     dataset = load(data)
     if plan_only:
-        rows = [row.model_dump(mode="json") for row in plan(config, dataset)]
+        rows = [row.model_dump(mode="json") for row in plan(config, dataset, rng=SystemRng())]
         emit_json(rows) if as_json else emit_table("Plan, before anything runs", rows)
         return
     if out is None:

@@ -171,10 +171,10 @@ def test_an_heir_needs_its_finished_ancestor(tiny_dataset: Dataset, tmp_path: Pa
 def test_paillier_refuses_more_than_it_may_sum() -> None:
     config = small_config(secagg=SecaggConfig(paillier_max_parameters=395))
     with pytest.raises(ParameterError, match="second layer has 396 parameters, must be <= "):
-        tensors_of(RECIPES["paillier"], config)
+        tensors_of(RECIPES["paillier"], config, bits=TINY_BITS)
     with pytest.raises(ParameterError, match="second layer"):
-        tensors_of(RECIPES["paillier"], small_config(model=ModelConfig(hidden=(32,))))
-    assert tensors_of(RECIPES["ckks"], config) is None
+        tensors_of(RECIPES["paillier"], small_config(model=ModelConfig(hidden=(32,))), bits=TINY_BITS)
+    assert tensors_of(RECIPES["ckks"], config, bits=TINY_BITS) is None
 
 
 def test_a_private_arm_outside_its_budget_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -1,0 +1,220 @@
+"""What a run would cost, before anything of it runs: ``securefl run --plan``.
+
+Training time is one real step of this config timed on this machine, times the steps; protocol time and bytes are real
+rounds of the scheme on two short vectors, extended as a straight line. Nothing of the partners' data is released by it, and
+no model is kept. Estimates, not promises: a busy machine is slower, early stopping makes runs shorter.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from securefl.chem.dataset import Dataset, Fold
+from securefl.config import ArmName, RunConfig
+from securefl.errors import SecureFLError
+from securefl.evaluation.arms import RECIPES, Recipe, options_of, rounds_of, tensors_of
+from securefl.evaluation.cost import Meter
+from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
+from securefl.learning.baselines import ForestParams, task_forest
+from securefl.learning.cells import records_of, scaling_of
+from securefl.learning.heads import Heads
+from securefl.learning.layout import TensorLayout, trunk_layout
+from securefl.learning.local import PlainTrainer, Seat
+from securefl.learning.private_plan import dp_record, private_plans, record_counts
+from securefl.learning.private_step import PrivateTrainer
+from securefl.learning.trunk import Trunk
+from securefl.records import DpRecord, Record
+from securefl.secagg import RoundCost, run_round
+from securefl.types import ClientId, Rng
+
+SHORT = (4_096, 20_480)
+"""Lengths of the vectors on which a scheme is timed."""
+COPIES = 8
+"""Trunk-sized float arrays that a partner holds in the simulation: weights, gradient, two moments, shared, delta, copies."""
+
+
+class PlanRow(Record):
+    """One arm's forecast. ``refusal`` says why it would not start; its figures are then missing."""
+
+    arm: str
+    scheme: str | None
+    rounds: int
+    parameters: int = Field(0, description="coordinates in each aggregated vector")
+    seconds: float | None = Field(None, description="wall time on this machine, all seeds")
+    bytes_up: float | None = Field(None, description="of one client, a round")
+    bytes_down: float | None = None
+    spare_bits: float | None = Field(None, description="headroom of the ring above the largest possible sum")
+    epsilon: float | None = Field(None, description="largest over the partners; none: no differential privacy")
+    delta: float | None = None
+    memory_mb: float | None = Field(None, description="peak of the whole simulation")
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Speed:
+    """Seconds of a training step on one core, and the seconds that a record's epoch takes by it."""
+
+    seconds_per_record: float
+    cores: int
+
+
+def plan(config: RunConfig, dataset: Dataset, *, rng: Rng) -> tuple[PlanRow, ...]:
+    """Return a row for each arm of ``config``, in its order; an arm that would be refused says why and stops nothing."""
+    speed = _Speed(
+        seconds_per_record=_seconds_per_record(config, dataset),
+        cores=max(1, min(torch.get_num_threads(), len(dataset.partners))),
+    )
+    return tuple(_row(arm, config, dataset, speed, rng) for arm in config.arms)
+
+
+def _row(arm: ArmName, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng) -> PlanRow:
+    recipe = RECIPES.get(arm)
+    rounds = rounds_of(recipe, config) if recipe else 0 if arm == "single-task" else config.federation.rounds
+    scheme = recipe.scheme if recipe else None
+    try:
+        if recipe is not None:
+            return _federated_row(arm, recipe, config, dataset, speed, rng)
+        seconds = _forest_seconds(config, dataset) if arm == "single-task" else _epochs_seconds(config, dataset, speed, 1)
+    except SecureFLError as error:
+        return PlanRow(arm=arm, scheme=scheme, rounds=rounds, refusal=str(error))
+    return PlanRow(
+        arm=arm,
+        scheme=None,
+        rounds=rounds,
+        seconds=seconds * len(config.federation.seeds),
+        memory_mb=_memory_mb(config, dataset, parties=1, bytes_up=0.0),
+    )
+
+
+def _federated_row(arm: ArmName, recipe: Recipe, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng) -> PlanRow:
+    layout, parties = trunk_layout(dataset.bits, config.model.hidden), len(dataset.partners)
+    tensors = tensors_of(recipe, config, bits=dataset.bits)
+    size = layout.only(tensors).size if tensors else layout.size
+    quantizer = quantizer_for(config.secagg, parties)
+    largest = parties * MAX_WEIGHT * round(config.secagg.clip * 2**quantizer.scale_bits)
+    privacy = _privacy(config, dataset) if recipe.private else None
+    cost = _round_cost(recipe, config, parties, size, rng)
+    rounds = rounds_of(recipe, config)
+    training = (
+        _private_seconds(config, dataset, rng) if recipe.private else _epochs_seconds(config, dataset, speed, speed.cores)
+    )
+    training *= rounds / config.federation.rounds if not recipe.private else 1.0
+    protocol = cost.setup_seconds + rounds * (parties * cost.client_seconds + cost.server_seconds + cost.decryptor_seconds)
+    return PlanRow(
+        arm=arm,
+        scheme=recipe.scheme,
+        rounds=rounds,
+        parameters=size,
+        seconds=(training + protocol) * len(config.federation.seeds),
+        bytes_up=cost.bytes_up_per_client,
+        bytes_down=cost.bytes_down_per_client,
+        spare_bits=quantizer.ring_bits - 1 - math.log2(largest),
+        epsilon=privacy.epsilon if privacy else None,
+        delta=privacy.delta if privacy else None,
+        memory_mb=_memory_mb(config, dataset, parties=parties, bytes_up=cost.bytes_up_per_client),
+    )
+
+
+def _privacy(config: RunConfig, dataset: Dataset) -> DpRecord:
+    plans = private_plans(record_counts(dataset), config=config)
+    return dp_record(plans, dataset.partners, delta=config.dp.delta)
+
+
+def _round_cost(recipe: Recipe, config: RunConfig, parties: int, size: int, rng: Rng) -> RoundCost:
+    """Return a round's cost at ``size`` coordinates, from the line through real rounds on the two short vectors."""
+    clients = [ClientId(i + 1) for i in range(parties)]
+    quantizer = quantizer_for(config.secagg, parties)
+    setup = set_up(recipe.scheme, clients, quantizer=quantizer, rng=rng, options=options_of(recipe, config))
+    costs = [
+        run_round(
+            setup,
+            {client: np.zeros(length) for client in clients},
+            weights=dict.fromkeys(clients, 1),
+            round=number,
+            model_hash=bytes(32),
+            rng=rng,
+            quantizer=quantizer,
+        ).cost
+        for number, length in enumerate(SHORT, start=1)
+    ]
+
+    def at(name: str) -> float:
+        low, high = (float(getattr(cost, name)) for cost in costs)
+        return max(low + (high - low) / (SHORT[1] - SHORT[0]) * (size - SHORT[0]), 0.0)
+
+    return RoundCost(
+        setup_seconds=costs[0].setup_seconds,
+        client_seconds=at("client_seconds"),
+        server_seconds=at("server_seconds"),
+        decryptor_seconds=at("decryptor_seconds"),
+        bytes_up_per_client=at("bytes_up_per_client"),
+        bytes_down_per_client=at("bytes_down_per_client"),
+    )
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Return the seconds of ``work``, the second time that it runs: the first one warms caches."""
+    work()
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _seconds_per_record(config: RunConfig, dataset: Dataset) -> float:
+    """Return one partner's training time for a record, from two batches of the largest partner."""
+    partner = int(np.argmax(record_counts(dataset)))
+    scaling = scaling_of(dataset, partner)
+    cells = dataset.cells(partner, Fold.TRAIN)
+    few = np.unique(cells.compound)[: 2 * config.federation.batch]
+    records = records_of(dataset, scaling, cells.select(np.isin(cells.compound, few)))
+    trunk = Trunk(dataset.bits, config.model.hidden, dropout=config.model.dropout)
+    heads = Heads(len(scaling), trunk.width)
+    trainer = PlainTrainer(Seat(partner=partner, records=records, seed=0), config=config.federation)
+    return _timed(lambda: trainer.train_epoch(trunk, heads, records)) / len(records)
+
+
+def _epochs_seconds(config: RunConfig, dataset: Dataset, speed: _Speed, cores: int) -> float:
+    """Return the time of all rounds over all partners' records on ``cores``."""
+    epochs = config.federation.rounds * config.federation.local_epochs
+    return sum(record_counts(dataset)) * epochs * speed.seconds_per_record / cores
+
+
+def _private_seconds(config: RunConfig, dataset: Dataset, rng: Rng) -> float:
+    """Return the time of all private steps, one after the other, from one epoch of the smallest partner."""
+    counts = record_counts(dataset)
+    plans = private_plans(counts, config=config)
+    partner = int(np.argmin(counts))
+    scaling = scaling_of(dataset, partner)
+    records = records_of(dataset, scaling, dataset.cells(partner, Fold.TRAIN))
+    trunk = Trunk(dataset.bits, config.model.hidden)
+    heads = Heads(len(scaling), trunk.width)
+
+    def epoch() -> None:
+        seat = Seat(partner=partner, records=records, seed=0)
+        PrivateTrainer(seat, plan=plans[partner], rng=rng).train_epoch(trunk, heads, records)
+
+    return _timed(epoch) / plans[partner].steps_each * sum(one.steps for one in plans)
+
+
+def _forest_seconds(config: RunConfig, dataset: Dataset) -> float:
+    """Return the time of all forests on all cores, from a tenth of one forest of the median task."""
+    sizes = np.bincount(dataset.cells(fold=Fold.TRAIN).task, minlength=len(dataset.tasks))
+    task = int(np.argsort(sizes)[len(sizes) // 2])
+    trees = max(1, config.baselines.trees // 10)
+    seconds = _timed(lambda: task_forest(dataset, task, ForestParams(trees=trees)))
+    per_cell = seconds / max(int(sizes[task]), 1) * config.baselines.trees / trees
+    return per_cell * float(sizes.sum()) / len(os.sched_getaffinity(0))
+
+
+def _memory_mb(config: RunConfig, dataset: Dataset, *, parties: int, bytes_up: float) -> float:
+    """Return this process's peak so far plus every party's arrays and messages at once."""
+    layout: TensorLayout = trunk_layout(dataset.bits, config.model.hidden)
+    return Meter.peak_rss_mb() + parties * (COPIES * 4 * layout.size + 2 * bytes_up) / 1e6

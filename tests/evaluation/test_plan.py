@@ -1,0 +1,75 @@
+"""The plan of a run: figures for what would run, reasons for what would be refused, and nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from stand_ins import TINY_BITS, CountingRng
+
+from securefl.chem.dataset import Dataset
+from securefl.config import ArmName, DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig, SecaggConfig
+from securefl.evaluation.plan import PlanRow, plan
+
+ARMS: tuple[ArmName, ...] = get_args(ArmName)
+
+
+def config(*arms: ArmName, dp: DpConfig | None = None, secagg: SecaggConfig | None = None) -> RunConfig:
+    return RunConfig(
+        arms=arms,
+        data=DataConfig(bits=TINY_BITS, partners=3),
+        model=ModelConfig(hidden=(32, 12)),
+        federation=FederationConfig(rounds=4, batch=16),
+        secagg=secagg or SecaggConfig(paillier_bits=2048, he_rounds=2),
+        dp=dp or DpConfig(rounds=2, batch=64),
+    )
+
+
+def rows(dataset: Dataset, chosen: RunConfig) -> dict[str, PlanRow]:
+    return {row.arm: row for row in plan(chosen, dataset, rng=CountingRng())}
+
+
+def test_every_arm_has_a_row_with_figures(tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = rows(tiny_dataset, config(*ARMS))
+    assert tuple(found) == ARMS
+    for arm, row in found.items():
+        assert row.refusal == "", arm
+        assert row.seconds is not None
+        assert row.seconds > 0
+        assert row.memory_mb is not None
+    assert found["dp"].epsilon is not None
+    assert 7.8 < found["dp"].epsilon <= 8
+    assert found["masking"].epsilon is None
+    assert found["masking"].spare_bits is not None
+    assert found["masking"].spare_bits >= 0
+    assert found["paillier"].parameters == 32 * 12 + 12
+    assert not list(tmp_path.iterdir())
+
+
+def test_bytes_are_those_of_the_scheme(tiny_dataset: Dataset) -> None:
+    found = rows(tiny_dataset, config("plaintext", "masking", "paillier"))
+    size = found["masking"].parameters
+    masking, paillier = found["masking"].bytes_up, found["paillier"].bytes_up
+    assert masking is not None
+    assert paillier is not None
+    assert 4 * size < masking < 4 * size + 20_000
+    assert paillier / found["paillier"].parameters > 2 * 4
+
+
+def test_refusals_are_named_and_stop_nothing(tiny_dataset: Dataset) -> None:
+    found = rows(
+        tiny_dataset,
+        config(
+            "masking",
+            "paillier",
+            "dp",
+            dp=DpConfig(delta=1e-3),
+            secagg=SecaggConfig(paillier_max_parameters=10),
+        ),
+    )
+    assert found["masking"].refusal == ""
+    assert "396 parameters, must be <= " in found["paillier"].refusal
+    assert "delta=0.001" in found["dp"].refusal
+    assert found["dp"].seconds is None
