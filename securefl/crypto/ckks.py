@@ -7,11 +7,9 @@ a number.
 
 What must hold: whoever has the key decrypts only sums that it computed itself and releases nothing without the noise of
 :mod:`securefl.crypto.flooding`. RLWE decryption is not safe against chosen ciphertexts: encryptors are semi-honest here.
-Encryption randomness comes from SEAL's own generator (Blake2xb seeded by the operating system), not from an injected one.
 TenSEAL has no threshold keys: the key lies with one party.
 
 References: [CKKS17] Cheon, Kim, Kim, Song: Homomorphic encryption for arithmetic of approximate numbers, Asiacrypt 2017.
-[HES18] Homomorphic Encryption Standard, November 2018, table 1 (ternary secret, classical attacks).
 """
 
 from __future__ import annotations
@@ -24,13 +22,8 @@ import tenseal
 from numpy.typing import NDArray
 from tenseal import sealapi
 
+from securefl.crypto.seal import REFUSALS, Ring
 from securefl.errors import DecodeError, ParameterError
-
-SECURE_MODULUS_BITS = {1024: 27, 2048: 54, 4096: 109, 8192: 218, 16384: 438, 32768: 881}
-"""Longest modulus in bits for 128-bit security by ring degree ([HES18], table 1: uniform ternary secret, classical)."""
-
-_REFUSALS = (RuntimeError, ValueError, TypeError, MemoryError, IndexError)
-"""What the C++ library throws at bytes that it can't read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,37 +38,17 @@ class CkksParams:
     prime_bits: tuple[int, ...] = (60, 36)
 
     def __post_init__(self) -> None:
-        require_standard_security(self.degree, self.prime_bits)
+        Ring(int(sealapi.SCHEME_TYPE.CKKS), self.degree, self.prime_bits)
+
+    @property
+    def ring(self) -> Ring:
+        """The ring that contexts and ciphertexts are checked against."""
+        return Ring(int(sealapi.SCHEME_TYPE.CKKS), self.degree, self.prime_bits)
 
     @property
     def slots(self) -> int:
         """Numbers in a ciphertext."""
         return self.degree // 2
-
-    @property
-    def modulus_bits(self) -> int:
-        """Bits of the modulus that carries numbers."""
-        return sum(self.prime_bits[:-1])
-
-    @property
-    def maximum_size(self) -> int:
-        """Bytes that no serialised ciphertext of two polynomials passes; longer ones are not parsed."""
-        return 2 * self.degree * 8 * (len(self.prime_bits) - 1) + 4096
-
-
-def require_standard_security(degree: int, prime_bits: tuple[int, ...]) -> None:
-    """Check degree and modulus (special prime included) against [HES18] for 128 bits.
-
-    Raises:
-        ParameterError: the degree is not in the table, a prime is outside 20..60 bits, or the modulus is too long.
-    """
-    if degree not in SECURE_MODULUS_BITS:
-        raise ParameterError(f"degree={degree} must be one of {sorted(SECURE_MODULUS_BITS)}")
-    if len(prime_bits) < 2 or not all(20 <= bits <= 60 for bits in prime_bits):
-        raise ParameterError(f"prime_bits={prime_bits} must be two or more primes of 20 to 60 bits")
-    if sum(prime_bits) > SECURE_MODULUS_BITS[degree]:
-        bound = f"<= {SECURE_MODULUS_BITS[degree]} at degree {degree} for 128-bit security"
-        raise ParameterError(f"a modulus of {sum(prime_bits)} bits must be {bound}")
 
 
 class CkksPublic:
@@ -88,10 +61,7 @@ class CkksPublic:
 
     def encode(self) -> bytes:
         """Return context and public key in TenSEAL's own format, without secret or evaluation keys."""
-        content: bytes = self._context.serialize(
-            save_public_key=True, save_secret_key=False, save_galois_keys=False, save_relin_keys=False
-        )
-        return content
+        return self.params.ring.encode(self._context)
 
     @classmethod
     def decode(cls, content: bytes, params: CkksParams) -> CkksPublic:
@@ -100,20 +70,7 @@ class CkksPublic:
         Raises:
             DecodeError: it is too long, can't be read, has other parameters, or holds a secret key.
         """
-        if len(content) > 2 * params.maximum_size * len(params.prime_bits):
-            raise DecodeError(f"CKKS context of {len(content)} bytes is too long")
-        try:
-            context = tenseal.context_from(content, n_threads=1)
-            found = context.seal_context().data.key_context_data().parms()
-            bits = tuple(prime.bit_count() for prime in found.coeff_modulus())
-            scheme, degree, keyed = int(found.scheme()), found.poly_modulus_degree(), context.has_public_key()
-        except _REFUSALS as error:
-            raise DecodeError("CKKS context can't be read") from error
-        if scheme != int(sealapi.SCHEME_TYPE.CKKS) or degree != params.degree or bits != params.prime_bits or not keyed:
-            raise DecodeError(f"CKKS context of degree {degree} with primes {bits} must be {params}")
-        if context.is_private():
-            raise DecodeError("CKKS context holds a secret key")
-        return cls(context, params)
+        return cls(params.ring.decode(content), params)
 
     def encrypt(self, values: NDArray[np.float64], *, scale: float) -> bytes:
         """Return the serialised encryption of ``values``, shape (params.slots,)."""
@@ -128,26 +85,15 @@ class CkksPublic:
         Raises:
             DecodeError: too long, unreadable, of other parameters, another scale or length, or not of two polynomials.
         """
-        if len(content) > self.params.maximum_size:
-            raise DecodeError(f"CKKS ciphertext of {len(content)} bytes must have <= {self.params.maximum_size}")
+        ring = self.params.ring
+        if len(content) > ring.maximum_size:
+            raise DecodeError(f"CKKS ciphertext of {len(content)} bytes must have <= {ring.maximum_size}")
         try:
             vector = tenseal.ckks_vector_from(self._context, content)
-            size, parts = vector.size(), vector.ciphertext()
-        except _REFUSALS as error:
+            ring.require_fresh(self._context, vector, numbers=self.params.slots, scale=scale)
+        except REFUSALS as error:
             raise DecodeError("CKKS ciphertext can't be read") from error
-        if size != self.params.slots or len(parts) != 1:
-            raise DecodeError(f"CKKS ciphertext holds {size} numbers in {len(parts)} parts, must be {self.params.slots} in one")
-        self._require_fresh(parts[0], scale)
         return vector
-
-    def _require_fresh(self, ciphertext: Any, scale: float) -> None:
-        seal = self._context.seal_context().data
-        if ciphertext.size() != 2 or ciphertext.scale != scale or not ciphertext.is_ntt_form():
-            raise DecodeError("CKKS ciphertext must be two polynomials in number-theoretic form at the stated scale")
-        if ciphertext.parms_id() != seal.first_parms_id() or not sealapi.is_valid_for(ciphertext, seal):
-            raise DecodeError("CKKS ciphertext is not at the top level of these parameters")
-        if ciphertext.is_transparent():
-            raise DecodeError("CKKS ciphertext is transparent: it hides nothing")
 
 
 class CkksKey:

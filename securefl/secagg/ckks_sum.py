@@ -14,30 +14,28 @@ is in :mod:`securefl.secagg.committed`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securefl.crypto.ckks import CkksKey, CkksParams, CkksPublic
-from securefl.crypto.domain import Usage, tag
 from securefl.crypto.flooding import SumPrecision, gaussian
-from securefl.crypto.signature import verify_signature
 from securefl.errors import CapacityError, DecodeError, ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg.base import OpenedSum, RoundContext
-from securefl.secagg.codec import Reader, prefixed, u32
-from securefl.secagg.committed import BadCiphertextError, Bodies, CommittedScheme
+from securefl.secagg.codec import Reader, prefixed
+from securefl.secagg.committed import BadAnswerError, Bodies, CommittedScheme, blame
 from securefl.secagg.committed_setup import Consortium, Founding, default_policy, found
-from securefl.secagg.integer_sum import client_limit, decode_sum, encode_sum, signed_values
+from securefl.secagg.integer_sum import client_limit, decode_sum, encode_sum, random_values, signed_values
 from securefl.secagg.policy import Policy
+from securefl.secagg.round_keys import RoundKeys
 from securefl.types import ClientId, RingVector, Rng
 
 WIRE_ID = b"ckks/1"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +76,7 @@ class CkksCode:
         """
         return SumPrecision(
             degree=self.params.degree,
-            modulus_bits=self.params.modulus_bits,
+            modulus_bits=self.params.ring.modulus_bits,
             clients=self.clients,
             limit=self.clients * client_limit(self.quantizer),
             ciphertexts=self.ciphertexts(length),
@@ -123,9 +121,8 @@ class CkksCode:
         flat, end = rows.reshape(-1), len(values) - 1
         flat[:end] = values[:-1]
         flat[end : end + self.copies] = weight * self.gain
-        padding, limit = flat[end + self.copies :], client_limit(self.quantizer)
-        padding[:] = np.frombuffer(rng.bytes(8 * len(padding)), "<u8") % np.uint64(2 * limit + 1)
-        padding -= limit
+        padding = flat[end + self.copies :]
+        padding[:] = random_values(len(padding), client_limit(self.quantizer), rng=rng)
         return rows
 
     def read_out(self, slots: NDArray[np.float64], length: int) -> NDArray[np.int64]:
@@ -145,7 +142,7 @@ class CkksCipher:
 
     def maximum_body(self, length: int) -> int:
         """Return the most bytes that the ciphertexts of ``length`` coordinates take."""
-        return self.code.ciphertexts(length) * (4 + self.code.params.maximum_size)
+        return self.code.ciphertexts(length) * (4 + self.code.params.ring.maximum_size)
 
     def encrypt(self, update: RingVector, *, rng: Rng) -> bytes:
         """Return the ciphertexts of ``update``, shape (d,), each with its length in front."""
@@ -155,21 +152,27 @@ class CkksCipher:
         return b"".join(prefixed(self.public.encrypt(row, scale=scale)) for row in rows)
 
     def combine(self, answers: Mapping[ClientId, memoryview], bodies: Bodies, length: int) -> OpenedSum:
-        """Return the sum that the single decryptor released, with its error bound."""
-        (answer,) = answers.values()
-        total = decode_sum(answer, length).astype(np.float64)
+        """Return the sum that the single decryptor released, with its error bound.
+
+        Raises:
+            BadAnswerError: the answer has another length.
+        """
+        ((decryptor, answer),) = answers.items()
+        try:
+            total = decode_sum(answer, length).astype(np.float64)
+        except DecodeError as error:
+            raise BadAnswerError(decryptor, str(error)) from error
         return OpenedSum(total, frozenset(bodies), self.code.precision(length).error_bound)
 
 
 class CkksOpener:
     """The single decryptor under one key; it counts what it released under it."""
 
-    __slots__ = ("_key", "_released", "code", "rounds")
+    __slots__ = ("_key", "_released", "code")
 
     def __init__(self, code: CkksCode) -> None:
         """Make a fresh key."""
         self.code = code
-        self.rounds: set[int] = set()
         self._key = CkksKey(code.params)
         self._released = 0
 
@@ -177,6 +180,10 @@ class CkksOpener:
     def public(self) -> CkksPublic:
         """The public key."""
         return self._key.public
+
+    def encode_key(self) -> bytes:
+        """Return the public key as bytes."""
+        return self._key.public.encode()
 
     def open(self, bodies: Bodies, length: int, *, rng: Rng) -> bytes:
         """Return the flooded sum of ``bodies``, one ciphertext at a time: memory stays at one ciphertext for each client.
@@ -195,7 +202,7 @@ class CkksOpener:
             noise = gaussian(slots, precision.flooding_std, rng=rng)
             released[start : start + slots] = self._key.decrypt(total) + noise
         for sender, reader in readers.items():
-            _refuse(sender, reader.finish)
+            blame(sender, reader.finish)
         self._released += 1
         return encode_sum(self.code.read_out(released, length))
 
@@ -203,7 +210,7 @@ class CkksOpener:
         """The sum of every client's next ciphertext, each checked before it is added."""
         total: Any = None
         for sender, reader in readers.items():
-            ciphertext = _refuse(sender, partial(self._read_next, reader, scale))
+            ciphertext = blame(sender, partial(self._read_next, reader, scale))
             total = ciphertext if total is None else total.add_(ciphertext)
         return total
 
@@ -218,25 +225,22 @@ class CkksSum(CommittedScheme):
     wire_id: ClassVar[bytes] = WIRE_ID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CkksSetup:
-    """A run's parties and the decryptor's current key; a key serves as many rounds as it may release."""
+    """A run's parties and the single decryptor's keys."""
 
+    run_id: bytes
+    consortium: Consortium
+    code: CkksCode
+    keys: RoundKeys[CkksOpener] = field(repr=False)
+    setup_seconds: float
+    warnings: tuple[str, ...]
     name: ClassVar[str] = "ckks"
-
-    def __init__(self, consortium: Consortium, code: CkksCode, *, run_id: bytes, started: float) -> None:
-        self.run_id = run_id
-        self._consortium = consortium
-        self._opener = CkksOpener(code)
-        self.setup_seconds = time.process_time() - started
-        self.warnings: tuple[str, ...] = (
-            "single-decryptor: one party holds the CKKS key and could open any single update it is given",
-            f"CKKS results carry noise of {code.statistical_bits}-bit statistical security; encryptors must be honest",
-        )
 
     @property
     def roster_hash(self) -> bytes:
         """SHA-256 over roster, decryptor and parameters, 32 bytes."""
-        return self._consortium.hash
+        return self.consortium.hash
 
     def round(self, context: RoundContext) -> CkksSum:
         """Return the scheme of one round, under a fresh key where the last one has served its rounds.
@@ -244,27 +248,14 @@ class CkksSetup:
         Raises:
             ProtocolAbort: the context is of another run or roster.
         """
-        opener = self._opener_for(context.round)
-        (decryptor,) = self._consortium.decryptors
-        announced = opener.public.encode()
-        bound = tag(WIRE_ID, Usage.ENVELOPE, b"round key", self.run_id, u32(context.round), announced)
-        signature = self._consortium.parties[decryptor].signer.sign(bound)
-        # What a client does with the announced key: the decryptor's signature, then the parameters.
-        verify_signature(self._consortium.parties[decryptor].signer.verify_key, bound, signature)
-        cipher = CkksCipher(opener.code, CkksPublic.decode(announced, opener.code.params))
+        opener = self.keys.opener(context.round)
+        announced = self.keys.announced(opener, context)
         return CkksSum(
-            terms=self._consortium.terms(context, run_id=self.run_id, public_key=announced, answers=1),
-            cipher=cipher,
-            parties=self._consortium.parties,
-            openers={decryptor: opener},
+            terms=self.consortium.terms(context, run_id=self.run_id, public_key=announced, answers=1),
+            cipher=CkksCipher(self.code, CkksPublic.decode(announced, self.code.params)),
+            parties=self.consortium.parties,
+            openers={self.keys.decryptor: opener},
         )
-
-    def _opener_for(self, round: int) -> CkksOpener:
-        served = self._opener.rounds
-        if round not in served and len(served) >= self._opener.code.releases:
-            self._opener = CkksOpener(self._opener.code)
-        self._opener.rounds.add(round)
-        return self._opener
 
 
 def set_up(
@@ -290,12 +281,15 @@ def set_up(
     code.require_exact_weight(1)
     policy = chosen.policy or default_policy(len(clients))
     founding = Founding(wire_id=WIRE_ID, quantizer=quantizer, policy=policy, decryptors=1, parameters=repr(code).encode())
-    return CkksSetup(found(clients, founding, rng=rng), code, run_id=run_id, started=started)
-
-
-def _refuse(sender: ClientId, step: Callable[[], T]) -> T:
-    """Return what ``step`` gives; what it can't decode is ``sender``'s fault."""
-    try:
-        return step()
-    except DecodeError as error:
-        raise BadCiphertextError(sender, str(error)) from error
+    consortium = found(clients, founding, rng=rng)
+    return CkksSetup(
+        run_id=run_id,
+        consortium=consortium,
+        code=code,
+        keys=RoundKeys(consortium, partial(CkksOpener, code), rounds_each=chosen.releases_per_key),
+        setup_seconds=time.process_time() - started,
+        warnings=(
+            "single-decryptor: one party holds the CKKS key and could open any single update it is given",
+            f"CKKS results carry noise of {code.statistical_bits}-bit statistical security; encryptors must be honest",
+        ),
+    )

@@ -18,9 +18,9 @@ This replaces the shared decryption key of common toolkits, where any client and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 from securefl.crypto.signature import SigningKey
 from securefl.errors import AbortReason, DecodeError, TooFewClients, VerificationError
@@ -45,6 +45,7 @@ from securefl.secagg.committed_messages import (
 from securefl.secagg.journal import Journal
 from securefl.types import ClientId, RingVector, Rng
 
+T = TypeVar("T")
 Bodies = Mapping[ClientId, memoryview]
 """Ciphertexts of the survivors, as they were committed."""
 
@@ -55,6 +56,18 @@ class BadCiphertextError(DecodeError):
     def __init__(self, party: ClientId, message: str) -> None:
         self.party = party
         super().__init__(message)
+
+
+def blame(sender: ClientId, step: Callable[[], T]) -> T:
+    """Return what ``step`` gives; what it can't decode is ``sender``'s fault.
+
+    Raises:
+        BadCiphertextError: ``step`` raised a DecodeError.
+    """
+    try:
+        return step()
+    except DecodeError as error:
+        raise BadCiphertextError(sender, str(error)) from error
 
 
 class BadAnswerError(VerificationError):

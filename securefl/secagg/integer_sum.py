@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from securefl.errors import CapacityError, DecodeError
 from securefl.quantize import Quantizer
-from securefl.types import RingVector
+from securefl.types import RingVector, Rng
 
 
 def client_limit(quantizer: Quantizer) -> int:
@@ -27,6 +27,12 @@ def signed_values(update: RingVector, quantizer: Quantizer) -> NDArray[np.int64]
     if low < -limit or high > limit:
         raise CapacityError(f"coordinate {low if -low > high else high} must be in [-{limit}, {limit}]")
     return values
+
+
+def random_values(size: int, limit: int, *, rng: Rng) -> NDArray[np.int64]:
+    """Return ``size`` padding values in [-limit, limit], shape (size,); the bias of the remainder is below 2^-12."""
+    words = np.frombuffer(rng.bytes(8 * size), "<u8") % np.uint64(2 * limit + 1)
+    return words.astype(np.int64) - limit
 
 
 def encode_sum(total: NDArray[np.int64]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from securefl.crypto.packing import Packing
@@ -26,7 +27,7 @@ from securefl.crypto.threshold_paillier import (
 from securefl.errors import DecodeError, VerificationError
 from securefl.quantize import Quantizer
 from securefl.secagg.base import DECRYPTOR_BASE, OpenedSum
-from securefl.secagg.committed import BadAnswerError, BadCiphertextError, Bodies
+from securefl.secagg.committed import BadAnswerError, Bodies, blame
 from securefl.secagg.integer_sum import decode_sum, encode_sum, signed_values
 from securefl.types import ClientId, RingVector, Rng
 
@@ -59,12 +60,10 @@ class PaillierCipher:
         Raises:
             BadCiphertextError: a client's ciphertexts have another length, are out of range, or no units modulo n^2.
         """
-        public, vectors = self.encryptor.public, []
-        for sender, body in bodies.items():
-            try:
-                vectors.append(decode_ciphertexts(public, body, count=self.packing.plaintexts(length)))
-            except DecodeError as error:
-                raise BadCiphertextError(sender, str(error)) from error
+        public, count = self.encryptor.public, self.packing.plaintexts(length)
+        vectors = [
+            blame(sender, partial(decode_ciphertexts, public, body, count=count)) for sender, body in bodies.items()
+        ]
         return add_ciphertexts(public, vectors)
 
     def combine(self, answers: Mapping[ClientId, memoryview], bodies: Bodies, length: int) -> OpenedSum:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stand_ins import CountingRng
 
-from securefl.crypto.ckks import SECURE_MODULUS_BITS, CkksKey, CkksParams, CkksPublic
+from securefl.crypto.ckks import CkksKey, CkksParams, CkksPublic
 from securefl.crypto.flooding import TRUNCATION, SumPrecision, gaussian
+from securefl.crypto.seal import SECURE_MODULUS_BITS
 from securefl.errors import CapacityError, DecodeError, ParameterError
 
 PARAMS = CkksParams()
@@ -34,7 +35,7 @@ def values(seed: int) -> NDArray[np.float64]:
 
 def precision(**changes: int) -> SumPrecision:
     fields = {
-        "degree": PARAMS.degree, "modulus_bits": PARAMS.modulus_bits, "clients": 5, "limit": 2**31 - 1,
+        "degree": PARAMS.degree, "modulus_bits": PARAMS.ring.modulus_bits, "clients": 5, "limit": 2**31 - 1,
         "ciphertexts": 10, "releases": 1, "statistical_bits": 40,
     }  # fmt: skip
     return SumPrecision(**{**fields, **changes})

@@ -16,7 +16,7 @@ from stand_ins import CountingRng
 from securefl.crypto.paillier import add_ciphertexts, decode_ciphertexts, encode_ciphertexts
 from securefl.errors import AbortReason, CapacityError, ParameterError, ProtocolAbort, SecureFLError, TooFewClients
 from securefl.quantize import Quantizer
-from securefl.secagg import ckks_sum, paillier_sum
+from securefl.secagg import bfv_sum, ckks_sum, paillier_sum
 from securefl.secagg.base import DECRYPTOR_BASE, ClientState, Continue, Finished, OpenedSum, RoundContext, ServerState
 from securefl.secagg.codec import u32
 from securefl.secagg.committed import CommittedScheme
@@ -49,7 +49,9 @@ SETUPS: dict[str, Callable[[], Any]] = {
         CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1), options=paillier_sum.PaillierOptions(bits=2048)
     ),
     "ckks": lambda: ckks_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1)),
+    "bfv": lambda: bfv_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1)),
 }
+OPENERS = {"CkksOpener", "PaillierOpener", "BfvOpener"}
 _rounds = iter(range(1, 100_000))
 
 
@@ -388,8 +390,8 @@ def test_the_operator_reaches_no_key(name: str) -> None:
     step = state.next(uploads)
     assert isinstance(step, Continue)
     for held in (play.server, state, step.state):
-        assert not reachable(held) & {"PrivateKey", "CkksKey", "CkksOpener", "PaillierOpener", "SigningKey", "SecretKey"}
-    assert reachable(play.scheme) & {"PaillierOpener", "CkksOpener"}
+        assert not reachable(held) & ({"PrivateKey", "CkksKey", "BfvKey", "SigningKey", "SecretKey"} | OPENERS)
+    assert reachable(play.scheme) & OPENERS
 
 
 def reachable(root: object) -> set[str]:
@@ -437,7 +439,9 @@ def _fuzzed(setup: Any) -> Play:
 
 
 def test_options_of_another_scheme_and_too_few_clients_are_refused() -> None:
-    for module, other in ((paillier_sum, ckks_sum.CkksOptions()), (ckks_sum, paillier_sum.PaillierOptions())):
+    for module, other in (
+        (paillier_sum, ckks_sum.CkksOptions()), (ckks_sum, bfv_sum.BfvOptions()), (bfv_sum, paillier_sum.PaillierOptions())
+    ):
         with pytest.raises(ParameterError, match="Options"):
             module.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=other)
         with pytest.raises(ParameterError, match="clients=2 must be >= 3"):
