@@ -27,6 +27,8 @@ SILENT = 0.05
 """A factor under this share of the root mean square is of a unit that was dropped: it carries noise alone."""
 DROPPED = 0.2
 """The same for the units of the last shared layer, where solving for the signal has amplified the noise."""
+FEWEST_UNITS = 8
+"""Two signals that share fewer active units are not compared: in few dimensions anything is parallel."""
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 Matrix = NDArray[np.float64]
 
@@ -89,7 +91,8 @@ def _cosines(signals: Matrix) -> Matrix:
     # Rows of very unlike length would drown in each other's rounding.
     value /= np.maximum(np.linalg.norm(value, axis=1, keepdims=True), 1e-300)
     length = np.sqrt((value**2) @ seen.T)
-    return np.asarray((value @ value.T) / np.maximum(length * length.T, 1e-12))
+    shared = seen @ seen.T
+    return np.where(shared >= FEWEST_UNITS, (value @ value.T) / np.maximum(length * length.T, 1e-12), 0.0)
 
 
 def label_inference(

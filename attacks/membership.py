@@ -15,6 +15,7 @@ from attacks.candidates import Candidates, MemberOf, candidates_of, losses_with
 from attacks.controls import blind_control, permuted_control
 from attacks.lira import lira
 from attacks.membership_loss import membership_loss
+from attacks.private_shadows import shadow_privacy
 from attacks.rmia import rmia
 from attacks.score import Score, auc, membership_scores
 from attacks.shadows import Shadows, shadows_of
@@ -24,7 +25,6 @@ from securefl.errors import InputError, ParameterError
 from securefl.evaluation.predictions import load_predictions
 from securefl.federation.training import train_federated
 from securefl.learning.model import Model
-from securefl.learning.private_plan import private_training
 from securefl.records import ArmRecord, AttackRecord, ControlRecord
 from securefl.types import Progress, Rng
 
@@ -37,7 +37,7 @@ SHADOW_NOTES: Mapping[str, str] = MappingProxyType(
         "masking+guard": "shadows are trained without the guard",
         "paillier": "shadows follow the plaintext recipe from the start, the arm ends with rounds of its second layer alone",
         "ckks": "shadows follow the plaintext recipe from the start, the arm ends with rounds under its own scheme",
-        "dp": "",
+        "dp": "the shadows' noise is set by the normal limit, scaled to agree with the accountant for the largest partner",
     }
 )
 """Arms that shadow models stand for, with what differs. The others have another recipe: the shadow attacks don't run there."""
@@ -76,7 +76,7 @@ def shadows_for(target: Target) -> Shadows:
         raise InputError(f"no shadow models follow the recipe of {target.arm}: only the loss attack runs")
 
     def train(dataset: Dataset, seed: int) -> Model:
-        privacy = private_training(dataset, config=config, rng=target.rng)[0] if private else None
+        privacy = shadow_privacy(dataset, config=config, rng=target.rng) if private else None
         return train_federated(
             dataset,
             config=config,
