@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -10,6 +11,7 @@ import typer
 from securefl.cli.output import emit_json, emit_table
 from securefl.cli.pipeline import attack_arms, find_dataset
 from securefl.cli.progress import progress_bar
+from securefl.config import ArmName
 from securefl.errors import InputError
 from securefl.records import AuditRecord, View
 from securefl.types import SystemRng
@@ -47,7 +49,7 @@ def attack(
         raise typer.Exit(INCONCLUSIVE)
 
 
-def scores(audits: dict[str, AuditRecord]) -> list[dict[str, object]]:
+def scores(audits: Mapping[ArmName, AuditRecord]) -> list[dict[str, object]]:
     """Return a row for each attack that ran."""
     return [
         {

@@ -24,6 +24,8 @@ WARM_START: dict[ArmName, ArmName] = {"paillier": "masking", "ckks": "masking"}
 """Arms that start from another arm's checkpoint and run only their last rounds."""
 RUN_FILE = "run.json"
 ARM_FILE = "record.json"
+PREPARATION = ("data", "timing.json")
+"""What a folder may hold before it is a run: the demo prepares its data there."""
 
 
 def data_record(dataset: Dataset) -> DataRecord:
@@ -75,7 +77,7 @@ def open_run(out: Path, dataset: Dataset, config: RunConfig) -> RunRecord:
             if have != want:
                 raise InputError(f"{out} holds a run of another {what} ({have[:12]}, not {want[:12]}): choose a new folder")
         return found
-    if out.exists() and (not out.is_dir() or any(p.name != "data" for p in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(p.name not in PREPARATION for p in out.iterdir())):
         raise InputError(f"{out} holds something that is not a run: choose a new folder")
     record = RunRecord(
         toolkit=toolkit_record(),
