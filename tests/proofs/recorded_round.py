@@ -140,6 +140,8 @@ def _labels(clients: Mapping[ClientId, Shared]) -> dict[bytes, tuple[int, int] |
             if me < peer:
                 key = keys.pair_mask(state.secrets.mask_key, own, KeyEnd(peer, state.adverts[peer].mask_key))
                 labels[key.expose()] = (int(me), int(peer))
+    # Every pair and every client has a key of its own: a mask that is used twice would hide nothing.
+    assert len(labels) == len(clients) * (len(clients) + 1) // 2
     return labels
 
 

@@ -57,6 +57,15 @@ def test_error_bound_is_the_theorem_s() -> None:
     assert reached
 
 
+def test_one_pass_writes_the_same_words() -> None:
+    """What the vectors show of quantize and encode holds of encode_update: it writes the same words."""
+    code = Quantizer(clip=1.0, scale_bits=10, ring_bits=32, max_weight=255)
+    values = np.random.default_rng(1).uniform(-1.3, 1.3, 500)
+    out = np.empty(500, code.dtype)
+    assert code.encode_update(values, 7, out=out) == code.quantize(values).clipped > 0
+    assert np.array_equal(out, code.encode(code.quantize(values).steps, 7))
+
+
 def test_stochastic_rounding_is_unbiased_over_all_draws() -> None:
     """`quantize_stochastic_unbiased`: over all 2^16 draws the steps sum to the grid value, exactly."""
     every_draw = np.arange(GRID, dtype="<u2").tobytes()
