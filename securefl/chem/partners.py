@@ -31,18 +31,24 @@ SMALL_TASK = 75
 """Compounds in each task of the small partner: enough for about ten test values."""
 UNEQUAL_POWER = 0.7
 """Partner i has a share proportional to (i + 1) ** -0.7: about 41, 25, 19 and 15 % for four."""
+RARE = 0.1
+"""A task whose rarer class has a smaller share goes to the small partner last: its test fold would hold one class only."""
 SLACK = 1.25
 """A small partner that owns whole tasks may have so many times the compounds that were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to divide. ``small_compounds`` > 0 makes the last partner small; the others share the rest."""
+    """How to divide. ``small_compounds`` > 0 makes the last partner small; the others share the rest.
+
+    ``attempt`` counts on to the next tasks for the small partner, when its first ones turn out too poor.
+    """
 
     partners: int
     small_compounds: int
     equal: bool
     key: Secret
+    attempt: int = 0
 
     def shares(self) -> NDArray[np.float64]:
         """Return the share of each partner that is not the small one, summing to 1."""
@@ -162,10 +168,21 @@ def _small_tasks(cells: Cells, digests: Sequence[str], plan: Plan, derived: byte
     # Few tasks can't spare much: the small partner's share of them stays under an eighth, but for a single task.
     count = max(1, min(plan.small_compounds // SMALL_TASK, int(np.count_nonzero(sizes)) // 8))
     need = 3 * plan.small_compounds / count
+    rare = _minority_shares(cells, len(digests)) < RARE
     rank = sorted(
-        np.flatnonzero(sizes).tolist(), key=lambda task: (sizes[task] < need, uniform(derived, digests[task] + "/small"))
+        np.flatnonzero(sizes).tolist(),
+        key=lambda task: (sizes[task] < need, rare[task], uniform(derived, digests[task] + "/small")),
     )
-    return set(rank[:count])
+    start = plan.attempt * count % len(rank)
+    return set((rank + rank)[start : start + count])
+
+
+def _minority_shares(cells: Cells, n_tasks: int) -> NDArray[np.float64]:
+    """Return the rarer class's share of each task of classes; 0.5 for a task of measured values."""
+    size = np.maximum(np.bincount(cells.source, minlength=n_tasks), 1)
+    ones = np.bincount(cells.source[cells.value == 1], minlength=n_tasks) / size
+    zeros = np.bincount(cells.source[cells.value == 0], minlength=n_tasks) / size
+    return np.where(ones + zeros == 1, np.minimum(ones, zeros), 0.5)
 
 
 def _hash64(text: str) -> int:

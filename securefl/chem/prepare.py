@@ -26,10 +26,12 @@ from securefl.chem.rejects import Reject, Stage, summarise
 from securefl.chem.replicates import Cells, merge_replicates
 from securefl.chem.standardise import Rules
 from securefl.chem.table import Table
-from securefl.chem.tasks import Owned, Quorum, own_tasks
+from securefl.chem.tasks import Owned, OwnedTasks, Quorum, own_tasks
 from securefl.config import DataConfig
 from securefl.errors import InputError
 from securefl.types import Progress, Secret, silent
+
+SMALL_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,19 @@ class Compounds:
     def scaffolds(self) -> list[str]:
         """Scaffold names, in the compounds' order."""
         return [one.scaffold for one in self.found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What the division among partners reads: cells without replicates, and what is known of their compounds and tasks."""
+
+    cells: Cells
+    inchikeys: list[str]
+    digests: list[str]
+    labels: list[tuple[str, str]]
+    classes: NDArray[np.bool_]
+    groups: Groups
+    fold: NDArray[np.int8]
 
 
 def prepare(
@@ -104,28 +119,16 @@ def build(
     rows.relation[classes[rows.source]] = 0
     merged = merge_replicates(rows, classes)
     rejects += merged.rejects
-    groups = Groups(clusters(compounds.scaffolds), compounds.scaffolds, scaffold_folds(compounds.scaffolds, key=key))
-    fold = groups.fold.copy()
-    fold[audit_mask(compounds.inchikeys, config.audit_fraction, key=key)] = Fold.AUDIT
-    digests = task_digests(merged.cells, compounds.inchikeys)
-    partner, partners = _assign(merged.cells, digests, groups, config, source_labels, key)
-    owned = own_tasks(
-        Owned(merged.cells, partner, partners, tuple(name for _, name in source_labels), classes),
-        fold, compounds.inchikeys, Quorum(config.min_train, config.min_test),
-    )  # fmt: skip
+    material = _material(merged.cells, compounds, classes, source_labels, config.audit_fraction, key)
+    owned = _owned(material, config, key)
     rejects += owned.rejects
-    if config.split != "column" and len(owned.partners) < config.partners:
-        raise InputError(
-            f"partners={config.partners}: only {len(owned.partners)} of them have a task left "
-            f"({summarise(owned.rejects)}): use fewer partners, or lower min_train and min_test"
-        )
     used, compound_row = np.unique(owned.cells.compound, return_inverse=True)
     kept = [compounds.found[i] for i in used]
     dataset = Dataset(
         inchikeys=tuple(one.inchikey for one in kept),
         smiles=tuple(one.smiles for one in kept),
         fingerprints=fold_bits((one.hashes for one in kept), config.bits, order=bit_order(key, config.bits)),
-        fold=fold[used],
+        fold=material.fold[used],
         cluster=clusters([one.scaffold for one in kept]),
         tasks=owned.tasks,
         partners=owned.partners,
@@ -186,24 +189,61 @@ def _are_classes(source: NDArray[np.int64], value: NDArray[np.float64]) -> NDArr
     return np.asarray(np.bincount(source[other], minlength=int(source.max()) + 1) == 0)
 
 
-def _assign(
+def _material(
     cells: Cells,
-    digests: list[str],
-    groups: Groups,
-    config: DataConfig,
+    compounds: Compounds,
+    classes: NDArray[np.bool_],
     labels: list[tuple[str, str]],
+    audit_fraction: float,
     key: Secret,
+) -> _Material:
+    groups = Groups(clusters(compounds.scaffolds), compounds.scaffolds, scaffold_folds(compounds.scaffolds, key=key))
+    fold = groups.fold.copy()
+    fold[audit_mask(compounds.inchikeys, audit_fraction, key=key)] = Fold.AUDIT
+    digests = task_digests(cells, compounds.inchikeys)
+    return _Material(cells, compounds.inchikeys, digests, labels, classes, groups, fold)
+
+
+def _owned(material: _Material, config: DataConfig, key: Secret) -> OwnedTasks:
+    """Return the tasks that partners own. A small partner whose tasks miss the quorum gets the next ones of its draw.
+
+    Raises:
+        InputError: a partner stays without a task.
+    """
+    quorum = Quorum(config.min_train, config.min_test)
+    names = tuple(name for _, name in material.labels)
+    owned: OwnedTasks | None = None
+    for attempt in range(SMALL_ATTEMPTS if config.split == "series" else 1):
+        partner, partners = _assign(material, config, key, attempt)
+        owned = own_tasks(
+            Owned(material.cells, partner, partners, names, material.classes), material.fold, material.inchikeys, quorum
+        )
+        if config.split == "column" or len(owned.partners) == config.partners:
+            return owned
+    left, why = (0, "no attempt") if owned is None else (len(owned.partners), summarise(owned.rejects))
+    raise InputError(
+        f"partners={config.partners}: only {left} of them have a task left ({why}): "
+        "use fewer partners, or lower min_train and min_test"
+    )
+
+
+def _assign(
+    material: _Material, config: DataConfig, key: Secret, attempt: int
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return each cell's partner and the partners' names."""
     if config.split == "column":
-        return _by_column(cells, digests, labels)
+        return _by_column(material.cells, material.digests, material.labels)
     plan = Plan(
-        partners=config.partners, small_compounds=config.small_partner_compounds, equal=config.sizes == "equal", key=key
+        partners=config.partners,
+        small_compounds=config.small_partner_compounds,
+        equal=config.sizes == "equal",
+        key=key,
+        attempt=attempt,
     )
     names = tuple(f"partner-{i + 1}" for i in range(config.partners))
     if config.split == "target":
-        return by_target(cells, digests, plan), names
-    return by_series(cells, digests, groups, plan), names
+        return by_target(material.cells, material.digests, plan), names
+    return by_series(material.cells, material.digests, material.groups, plan), names
 
 
 def _by_column(

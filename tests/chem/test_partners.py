@@ -90,6 +90,14 @@ def test_targets_stay_whole_and_the_small_partner_has_the_smallest() -> None:
     assert max(equal) < 2 * min(equal)
 
 
+def test_the_small_partner_gets_a_task_whose_classes_are_not_rare() -> None:
+    cells, _, groups = synthetic((600,) * 6)
+    value = np.where(cells.source == 4, np.arange(len(cells)) % 3 == 0, np.arange(len(cells)) % 50 == 0).astype(float)
+    classes = Cells(cells.source, cells.compound, value, cells.relation, cells.row)
+    digests = task_digests(classes, [f"KEY{i:011d}-UHFFFAOYSA-N" for i in range(3000)])
+    assert set(classes.source[by_series(classes, digests, groups, plan()) == 4].tolist()) == {4}
+
+
 def test_more_partners_than_targets_is_refused() -> None:
     cells, digests, _ = synthetic()
     with pytest.raises(InputError, match="partners=7 must be <= 6"):
