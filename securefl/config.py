@@ -45,6 +45,7 @@ class DataConfig(Section):
     small_partner_compounds: int = Field(150, ge=0)
     targets: int = Field(0, ge=0, description="use only so many targets of the default data; 0 is all")
     sizes: Literal["unequal", "equal"] = "unequal"
+    folds: Literal["scaffold", "random", "time"] = "scaffold"
     audit_fraction: float = Field(0.1, gt=0, lt=0.5)
     min_train: int = Field(25, ge=1, description="exact training values that a partner's task needs")
     min_test: int = Field(8, ge=0, description="exact test values that a partner's task needs")
@@ -55,17 +56,17 @@ class ModelConfig(Section):
     """The shared trunk. Heads are one linear output a task and never leave their partner."""
 
     hidden: tuple[int, ...] = (400, 120)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
 
 
 class FederationConfig(Section):
     """Rounds and local training."""
 
-    rounds: int = Field(24, ge=1)
+    rounds: int = Field(18, ge=1)
     local_epochs: int = Field(1, ge=1)
-    batch: int = Field(64, ge=1)
+    batch: int = Field(256, ge=1)
     optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
     patience: int = Field(6, ge=1)
     seeds: tuple[int, ...] = (0,)
 

@@ -6,7 +6,10 @@ scaffolds as non-members measure distribution shift instead: a classifier withou
 members at AUC 0.67.) The connectivity part, not the whole key, so that a stereoisomer with the same fingerprint never
 sits on the other side. All other compounds follow their scaffold cluster, so that test compounds are new chemistry.
 
-Every partner computes the same folds from the shared key without comparing structures.
+Every partner computes the same folds from the shared key without comparing structures. Two other rules are for comparison
+with published figures: ``random`` draws by the connectivity part of the InChIKey, which flatters every model, because
+near copies of training compounds are tested; ``time`` tests the newest compounds, and is the same for all partners only as
+far as they agree on when a compound was first measured.
 """
 
 from __future__ import annotations
@@ -31,6 +34,25 @@ def scaffold_folds(scaffolds: Sequence[str], *, key: Secret) -> NDArray[np.int8]
     derived = derive(key, Usage.FOLD)
     fold_of = {name: _fold(uniform(derived, name)) for name in set(scaffolds)}
     return np.array([fold_of[name] for name in scaffolds], dtype=np.int8)
+
+
+def random_folds(inchikeys: Sequence[str], *, key: Secret) -> NDArray[np.int8]:
+    """Return TRAIN, VALIDATION or TEST for each compound, drawn by the connectivity part of its InChIKey, shape (n,)."""
+    return scaffold_folds([one[:SKELETON_SIZE] for one in inchikeys], key=key)
+
+
+def time_folds(first: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Return the folds by the time each compound was first measured: oldest to TRAIN, newest to TEST, shape (n,).
+
+    Compounds of one time stay together, so the shares are approximate; a compound without a time (NaN) is in TRAIN.
+    """
+    known = first[~np.isnan(first)]
+    folds = np.full(len(first), Fold.TRAIN, dtype=np.int8)
+    if len(known):
+        begin, end = np.quantile(known, [TRAIN_SHARE, TRAIN_SHARE + VALIDATION_SHARE])
+        folds[first > begin] = Fold.VALIDATION
+        folds[first > end] = Fold.TEST
+    return folds
 
 
 def audit_mask(inchikeys: Sequence[str], fraction: float, *, key: Secret) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from securefl.chem.compounds import Description, Recipe
 from securefl.chem.dataset import Activities, Dataset, Fold
 from securefl.chem.fingerprint import fold_bits
 from securefl.chem.folder import check_free, prepared, save
-from securefl.chem.folds import audit_mask, clusters, scaffold_folds
+from securefl.chem.folds import audit_mask, clusters, random_folds, scaffold_folds, time_folds
 from securefl.chem.keyed import bit_order, key_check
 from securefl.chem.partners import Groups, Plan, by_series, by_target, task_digests
 from securefl.chem.rejects import Reject, Stage, summarise
@@ -119,7 +119,12 @@ def build(
     rows.relation[classes[rows.source]] = 0
     merged = merge_replicates(rows, classes)
     rejects += merged.rejects
-    material = _material(merged.cells, compounds, classes, source_labels, config.audit_fraction, key)
+    base = _folds(table, compounds, config, key)
+    groups = Groups(clusters(compounds.scaffolds), compounds.scaffolds, base)
+    fold = base.copy()
+    fold[audit_mask(compounds.inchikeys, config.audit_fraction, key=key)] = Fold.AUDIT
+    digests = task_digests(merged.cells, compounds.inchikeys)
+    material = _Material(merged.cells, compounds.inchikeys, digests, source_labels, classes, groups, fold)
     owned = _owned(material, config, key)
     rejects += owned.rejects
     used, compound_row = np.unique(owned.cells.compound, return_inverse=True)
@@ -128,7 +133,7 @@ def build(
         inchikeys=tuple(one.inchikey for one in kept),
         smiles=tuple(one.smiles for one in kept),
         fingerprints=fold_bits((one.hashes for one in kept), config.bits, order=bit_order(key, config.bits)),
-        fold=material.fold[used],
+        fold=fold[used],
         cluster=clusters([one.scaffold for one in kept]),
         tasks=owned.tasks,
         partners=owned.partners,
@@ -189,19 +194,23 @@ def _are_classes(source: NDArray[np.int64], value: NDArray[np.float64]) -> NDArr
     return np.asarray(np.bincount(source[other], minlength=int(source.max()) + 1) == 0)
 
 
-def _material(
-    cells: Cells,
-    compounds: Compounds,
-    classes: NDArray[np.bool_],
-    labels: list[tuple[str, str]],
-    audit_fraction: float,
-    key: Secret,
-) -> _Material:
-    groups = Groups(clusters(compounds.scaffolds), compounds.scaffolds, scaffold_folds(compounds.scaffolds, key=key))
-    fold = groups.fold.copy()
-    fold[audit_mask(compounds.inchikeys, audit_fraction, key=key)] = Fold.AUDIT
-    digests = task_digests(cells, compounds.inchikeys)
-    return _Material(cells, compounds.inchikeys, digests, labels, classes, groups, fold)
+def _folds(table: Table, compounds: Compounds, config: DataConfig, key: Secret) -> NDArray[np.int8]:
+    """Return the fold of each compound before the audit fold is taken out.
+
+    Raises:
+        InputError: folds by time need a time column.
+    """
+    if config.folds == "scaffold":
+        return scaffold_folds(compounds.scaffolds, key=key)
+    if config.folds == "random":
+        return random_folds(compounds.inchikeys, key=key)
+    if table.time is None or np.isnan(table.time).all():
+        raise InputError(f"{table.name}: folds 'time' need a time column")
+    first = np.full(len(compounds.found), np.inf)
+    compound = compounds.of_smiles[table.smiles.code]
+    timed = (compound >= 0) & ~np.isnan(table.time)
+    np.minimum.at(first, compound[timed], table.time[timed])
+    return time_folds(np.where(np.isinf(first), np.nan, first))
 
 
 def _owned(material: _Material, config: DataConfig, key: Secret) -> OwnedTasks:

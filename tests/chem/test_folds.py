@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from securefl.chem.dataset import Fold
-from securefl.chem.folds import audit_mask, clusters, scaffold_folds
+from securefl.chem.folds import audit_mask, clusters, random_folds, scaffold_folds, time_folds
 from securefl.chem.keyed import Usage, bit_order, derive, key_check, public_key, uniform
 from securefl.errors import ParameterError
 from securefl.types import Secret
@@ -76,6 +76,21 @@ def test_stereoisomers_share_the_audit_draw() -> None:
 def test_the_audit_share_is_bounded(fraction: float) -> None:
     with pytest.raises(ParameterError, match="audit_fraction="):
         audit_mask(KEYS, fraction, key=KEY)
+
+
+def test_random_folds_follow_the_connectivity() -> None:
+    other = [key.replace("UHFFFAOYSA", "QMMMGPOBSA") for key in KEYS]
+    folds = random_folds(KEYS, key=KEY)
+    np.testing.assert_array_equal(folds, random_folds(other, key=KEY))
+    assert set(folds.tolist()) == {Fold.TRAIN, Fold.VALIDATION, Fold.TEST}
+
+
+def test_time_folds_test_the_newest() -> None:
+    years = np.array([2000.0 + i for i in range(20)] + [np.nan])
+    folds = time_folds(years)
+    assert folds.tolist() == [Fold.TRAIN] * 14 + [Fold.VALIDATION] * 3 + [Fold.TEST] * 3 + [Fold.TRAIN]
+    assert time_folds(np.full(3, np.nan)).tolist() == [Fold.TRAIN] * 3
+    assert time_folds(np.full(3, 2001.0)).tolist() == [Fold.TRAIN] * 3
 
 
 def test_clusters_are_numbered_by_name() -> None:

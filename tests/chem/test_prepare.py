@@ -216,6 +216,21 @@ def test_a_column_split_needs_its_column(tmp_path: Path, cache: Path) -> None:
         prepare(table(content), CONFIG.model_copy(update={"split": "column"}), tmp_path / "d", key=KEY, cache=cache)
 
 
+def test_folds_by_chance_and_by_time(small: Dataset, tmp_path: Path, cache: Path) -> None:
+    chance = CONFIG.model_copy(update={"folds": "random"})
+    by_chance = prepare(table(long_table()), chance, tmp_path / "a", key=KEY, cache=cache)
+    assert not np.array_equal(by_chance.fold, small.fold)
+    config = CONFIG.model_copy(update={"folds": "time"})
+    with pytest.raises(InputError, match="folds 'time' need a time column"):
+        prepare(table(long_table()), config, tmp_path / "b", key=KEY, cache=cache)
+    content = long_table()
+    years = [2000 + structures().index(one) % 20 for one in content["smiles"].to_pylist()]
+    dated = table(content.append_column("time", pa.array(years)))
+    dataset = prepare(dated, config, tmp_path / "c", key=KEY, cache=cache)
+    share = [float(np.mean(dataset.fold == fold)) for fold in (Fold.TRAIN, Fold.VALIDATION, Fold.TEST)]
+    assert share == pytest.approx([0.63, 0.135, 0.135], abs=0.06)
+
+
 def test_stated_licence_and_citation_travel(tmp_path: Path, cache: Path) -> None:
     source = replace(table(long_table()), licence="CC BY-SA 3.0", citation="Someone 2020")
     prepare(source, CONFIG, tmp_path / "d", key=KEY, cache=cache)
