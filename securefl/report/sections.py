@@ -53,13 +53,11 @@ def joined(names: Sequence[str]) -> str:
 
 
 def cleared(report: ReportRecord) -> tuple[str, ...]:
-    """Return the options that pass every view in which they were tested, and were tested in one at least."""
-    found = []
-    for arm in options(report.arms):
-        kinds = {v.verdict for v in report.arm_verdicts if v.arm == arm} - {"not tested"}
-        if kinds == {"pass"}:
-            found.append(arm)
-    return tuple(found)
+    """Return the options that pass in every view in which any option was tested: one that escaped a test is not among them."""
+    choice = options(report.arms)
+    tested = {v.view for v in report.arm_verdicts if v.arm in choice and v.verdict != "not tested"}
+    passed = {arm: {v.view for v in report.arm_verdicts if v.arm == arm and v.verdict == "pass"} for arm in choice}
+    return tuple(arm for arm in choice if tested and tested <= passed[arm])
 
 
 def _reach(arm: ArmRecord) -> str:
@@ -103,20 +101,16 @@ def answer(report: ReportRecord) -> Answer:
     failing = [arm for arm in choice if any(v.arm == arm and v.verdict == "fail" for v in report.arm_verdicts)]
     unsettled = [arm for arm in choice if arm not in failing and arm not in clear]
     if clear:
-        headline, tone = (
-            f"{len(clear)} of {len(choice)} options stay within the risk appetite wherever they were tested: {joined(clear)}.",
-            "pass",
-        )
-        if len(clear) == 1:
-            headline = f"One of {len(choice)} options stays within the risk appetite wherever it was tested: {clear[0]}."
+        stay = f"{len(clear)} of {len(choice)} options stay" if len(clear) > 1 else f"One of {len(choice)} options stays"
+        headline, tone = f"{stay} within the risk appetite in every view that was tested: {joined(clear)}.", "pass"
     else:
-        headline = "No option stays within the risk appetite in every view in which it was tested."
+        headline = "No option stays within the risk appetite in every view that was tested."
         tone = "fail" if failing else "inconclusive"
     sentences = _performance(report, clear)
     if failing:
         sentences.append(f"Above a limit in at least one view: {joined(failing)}.")
     if unsettled:
-        sentences.append(f"Not settled: {joined(unsettled)}.")
+        sentences.append(f"Not settled, or not tested everywhere: {joined(unsettled)}.")
     if untested:
         sentences.append(f"Nothing is known about {joined(untested)}: no attack was run there. That is not a pass.")
     return Answer(headline=headline, tone=tone, sentences=tuple(sentences))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def performance_table(arms: Iterable[ArmRecord]) -> Table:
             number(seen.mean, decimal(seen.mean, 3), span),
             number(seen.delta_vs_standalone, signed(seen.delta_vs_standalone, 3), delta),
             number(seen.tasks_better, percent(seen.tasks_better)),
-            number(seen.n_tasks, count(seen.n_tasks), f"{count(seen.n_compounds)} compounds"),
+            number(seen.n_tasks, count(seen.n_tasks), f"{count(seen.n_compounds)}\u00a0compounds"),
             number(arm.rounds, count(arm.rounds) if arm.rounds else DASH, f"best {seen.best_round}" if seen.best_round else ""),
             number(arm.parameters, count(arm.parameters) if arm.parameters else DASH),
             text(", ".join(map(str, arm.seeds))),
@@ -201,26 +202,34 @@ def results_table(judged: Sequence[Judged], asset: str) -> Table:
 _STATUS = {"not_run": "not run", "refused": "refused", "run": "nothing to score"}
 
 
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
 def not_run_table(attacks: Iterable[AttackRecord]) -> Table:
-    """Return what was not run, was refused or left nothing to score: one row for a reason, with the arms that it holds for."""
-    grouped: dict[tuple[str, str, str, str], list[str]] = {}
+    """Return what was not run, was refused or left nothing to score: a row for each reason, with all that it holds for."""
+    grouped: dict[tuple[str, str], list[AttackRecord]] = {}
     for attack in attacks:
         if attack.status != "run" or attack.metric is None:
-            grouped.setdefault((attack.view, attack.name, attack.status, attack.reason), []).append(
-                f"{attack.arm} ({attack.release})"
-            )
+            why = re.sub(rf"(?<![\w+-]){re.escape(attack.arm)}(?![\w+-])", "this arm", attack.reason)
+            grouped.setdefault((why or "no reason was recorded", attack.status), []).append(attack)
     rows = [
         (
-            text(title(name)),
-            text(view),
+            text(why, kind="plain"),
             text(_STATUS[status], badge="refused" if status == "refused" else "not-tested"),
-            text(reason or "no reason was recorded"),
-            text(", ".join(arms)),
+            text(_listed(title(attack.name) for attack in of)),
+            text(_listed(sorted(attack.view for attack in of))),
+            text(_listed(f"{attack.arm} ({attack.release})" for attack in of)),
         )
-        for (view, name, status, reason), arms in grouped.items()
+        for (why, status), of in grouped.items()
     ]
-    heads = ("Attack", "View", "Status", "Why", "Arms (releases)")
-    return Table(name="not-run", caption="Attacks that were not run, or that a party refused", heads=heads, rows=tuple(rows))
+    heads = ("Why", "Status", "Attacks", "Views", "Arms (releases)")
+    return Table(
+        name="not-run",
+        caption="Attacks that were not run, that a party refused, or that left nothing to score",
+        heads=heads,
+        rows=tuple(rows),
+    )
 
 
 def partners_table(report: ReportRecord) -> Table:

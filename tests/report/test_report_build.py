@@ -21,6 +21,8 @@ from securefl.report.appetite import VIEWS, load_appetite
 from securefl.report.assemble import assemble
 from securefl.report.figures.canvas import TOKENS
 from securefl.report.json_schema import generate, verify_report
+from securefl.report.sections import cleared
+from securefl.report.tables import not_run_table
 from securefl.report.words import words
 
 HOSTILE = "<script>alert('x')</script>\"'&$\\frac{1}{0}$ {{ 7*7 }} \u202e"
@@ -211,7 +213,7 @@ def test_every_picture_is_drawn_in_the_colours_of_the_page(html: str, page: Page
 def test_a_point_tells_what_it_stands_for(page: Page) -> None:
     told = ["".join(e.text) for e in page.all("title") if "svg" in e.parents]
     assert any(text.startswith("masking: recovered exactly 45.0") and "36 of 80" in text for text in told)
-    assert any(text.startswith("dp: 0.17 (0.15–0.20)") for text in told)
+    assert any(text.startswith("dp: 0.17 (0.15 to 0.20)") for text in told)
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
@@ -307,3 +309,23 @@ def test_a_file_that_can_not_be_written_leaves_no_half_of_it(tmp_path: Path) -> 
 def test_a_control_for_all_arms_stands_once(run: Path) -> None:
     report = read_record(ReportRecord, run / "report.json")
     assert [control.arm for control in report.controls] == [None, "plaintext"]
+
+
+def test_an_option_that_escaped_a_test_is_not_cleared(run: Path, tmp_path: Path) -> None:
+    assert cleared(read_record(ReportRecord, run / "report.json")) == ("masking+guard", "dp")
+    folder = write_run(tmp_path / "run")
+    audit = read_record(AuditRecord, folder / "attacks" / "dp.json")
+    kept = tuple(attack for attack in audit.attacks if attack.view == "V4")
+    write_record(audit.model_copy(update={"attacks": kept}), folder / "attacks" / "dp.json")
+    report = assemble(folder, load_appetite())
+    assert [v.verdict for v in report.arm_verdicts if v.arm == "dp" and v.view == "V4"] == ["pass"]
+    assert cleared(report) == ("masking+guard",)
+
+
+def test_one_reason_is_one_row_whatever_the_arm(run: Path) -> None:
+    report = read_record(ReportRecord, run / "report.json")
+    idle = [attack for attack in report.attacks if attack.status != "run"]
+    told = [attack.model_copy(update={"reason": f"{attack.arm} sends nothing"}) for attack in idle]
+    rows = not_run_table(told).rows
+    assert [row[0].text for row in rows] == ["this arm sends nothing"] * 2
+    assert "masking+guard (as-run)" in rows[0][-1].text

@@ -54,13 +54,13 @@ def performance_forest(arms: Sequence[ArmRecord], width: int) -> Figure:
     axes = pixels(drawing, 130 if wide else 104, 34, 330 if wide else 96, 46)
     inside = axes.get_yaxis_transform()
     heads = (
-        (("mean (95 %)", 1.03), ("vs alone", 1.29), ("tasks better", 1.45)) if wide else (("mean", 1.06), ("vs alone", 1.38))
+        (("mean (95 %)", 1.03), ("vs alone", 1.33), ("tasks better", 1.47)) if wide else (("mean", 1.06), ("vs alone", 1.38))
     )
     for head, place in heads:
         axes.text(place, -1.05, head, transform=inside, fontsize=11, color=color("muted"), va="center")
     for y, arm in enumerate(arms):
         seen = arm.performance
-        span = f"{decimal(seen.mean)} ({decimal(seen.ci_low)}–{decimal(seen.ci_high)})"
+        span = f"{decimal(seen.mean)} ({decimal(seen.ci_low)} to {decimal(seen.ci_high)})"
         estimate = Estimate(
             value=seen.mean, low=seen.ci_low, high=seen.ci_high, told=f"{arm.name}: {span}", hollow=arm.forbidden
         )
@@ -70,11 +70,12 @@ def performance_forest(arms: Sequence[ArmRecord], width: int) -> Figure:
         for text, (_, place) in zip(told, heads, strict=False):
             axes.text(place, y, text, transform=inside, va="center", fontsize=11.5)
     _frame(axes, len(arms))
-    for arm in arms:
-        if arm.name in ("standalone", "pooled"):
-            axes.axvline(arm.performance.mean, color=color("muted"), linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-            if wide:
-                axes.text(arm.performance.mean, -1.05, arm.name, ha="center", va="center", fontsize=11, color=color("muted"))
+    bars = sorted((arm.performance.mean, arm.name) for arm in arms if arm.name in ("standalone", "pooled"))
+    for (value, name), side in zip(bars, ("right", "left"), strict=False):
+        axes.axvline(value, color=color("muted"), linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+        if wide:
+            axes.annotate(name, (value, -1.05), (-4 if side == "right" else 4, 0), textcoords="offset pixels", ha=side,
+                          va="center", fontsize=11, color=color("muted"), annotation_clip=False)  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(6 if wide else 4))
     axes.set_xlabel(f"{label(title(arms[0].performance.metric))} on the test fold, mean over tasks", fontsize=11, labelpad=8)
     return drawing
@@ -144,5 +145,5 @@ def _panel(axes: Axes, arms: Sequence[str], members: Sequence[Judged], named: bo
                   fontsize=11.5, fontweight="bold" if above else "normal", color=color("fail" if above else "ink"))  # fmt: skip
     _frame(axes, len(arms))
     first = members[0].attack
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: tick(first.metric, value, counted=first.k is not None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from securefl.records import ReportRecord
@@ -12,14 +12,14 @@ from securefl.report.figures.curves import learning_curves
 from securefl.report.figures.forest import performance_forest, privacy_forest
 from securefl.report.figures.tradeoff import points, trade_off
 from securefl.report.numbers import decimal, figure, key, title
-from securefl.report.verdicts import Judged
+from securefl.report.verdicts import Judged, options
 from securefl.report.words import words
 
 Panel = tuple[str, str, tuple[Judged, ...]]
 
 
-def panels(judged: Sequence[Judged], asset: str) -> tuple[Panel, ...]:
-    """Return, for each view, the gravest attack on an asset with its results on every arm.
+def panels(judged: Sequence[Judged], asset: str, choice: Collection[str]) -> tuple[Panel, ...]:
+    """Return, for each view, the attack on an asset that is gravest for an arm of ``choice``, with its results on every arm.
 
     For membership the true positive rate at a low false positive rate has a panel of its own, since an average over all
     compounds hides the few that are exposed.
@@ -28,13 +28,15 @@ def panels(judged: Sequence[Judged], asset: str) -> tuple[Panel, ...]:
     for view in words().views:
         here = [j for j in judged if j.attack.asset == asset and j.attack.view == view and j.attack.value is not None]
         pointed = [j for j in here if key(j.attack.metric or "").startswith("tpr")]
-        found += [_panel(family) for family in (pointed, [j for j in here if j not in pointed]) if family]
+        found += [_panel(family, choice) for family in (pointed, [j for j in here if j not in pointed]) if family]
     return tuple(found)
 
 
-def _panel(family: Sequence[Judged]) -> Panel:
+def _panel(family: Sequence[Judged], choice: Collection[str]) -> Panel:
     """Return the gravest attack of a family, and the same attack on every arm."""
-    first = max(family, key=lambda j: (j.gravity, j.attack.release == "exposed")).attack
+    first = max(
+        [j for j in family if j.attack.arm in choice] or family, key=lambda j: (j.gravity, j.attack.release == "exposed")
+    ).attack
     chosen = (first.name, first.release, first.metric, first.member_of)
     same = [j for j in family if (j.attack.name, j.attack.release, j.attack.metric, j.attack.member_of) == chosen]
     whose = f", of the {first.member_of}" if first.member_of else ""
@@ -50,7 +52,7 @@ def _told(members: Sequence[Judged]) -> str:
 def _privacy(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> dict[str, Picture]:
     drawn = {}
     for asset, name in words().assets.items():
-        found = panels(judged, asset)
+        found = panels(judged, asset, options(report.arms))
         if found:
             attacked = {j.attack.arm for _, _, members in found for j in members}
             rows = [arm.name for arm in report.arms if arm.name in attacked]
