@@ -67,7 +67,7 @@ def describe_all(
     Raises:
         InputError: a worker died (most likely out of memory).
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or _cores()
     chunks = [smiles[start : start + CHUNK] for start in range(0, len(smiles), CHUNK)]
     if workers == 1 or len(smiles) < POOL_FROM:
         return _collect((_describe_chunk(chunk, recipe) for chunk in chunks), len(smiles), progress)
@@ -81,6 +81,11 @@ def describe_all(
             "a worker process died while it read structures (out of memory, or a script without "
             "an `if __name__ == '__main__'` guard): nothing was written"
         ) from error
+
+
+def _cores() -> int:
+    """Return the cores that this process may use, which a container can limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _collect(chunks: Iterator[list[Description]], total: int, progress: Progress) -> list[Description]:

@@ -88,6 +88,8 @@ def save(
     temporary = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A killed process of the same number (they repeat in containers) may have left one.
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         _write_files(dataset, temporary, rejects)
         files = {name: _file_sha256(temporary / name) for name in FILES}

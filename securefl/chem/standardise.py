@@ -27,6 +27,8 @@ _inchikey: Callable[[Chem.Mol], str] = Chem.MolToInchiKey
 _scaffold: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.GetScaffoldForMol
 _generic: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.MakeScaffoldGeneric
 
+MAX_SMILES_LEN = 5_000
+"""A longer text is no small molecule, and parsing it could take minutes."""
 SKELETON_SIZE = 14
 """Letters of an InChIKey that hash the connectivity alone: stereoisomers share them."""
 
@@ -69,13 +71,20 @@ class Refusal:
 
 def standardise(smiles: str, rules: Rules) -> Structure | Refusal:
     """Return the standardised structure of ``smiles``, or why there is none."""
+    if len(smiles) > MAX_SMILES_LEN:
+        return Refusal(f"SMILES has {len(smiles)} characters, must be <= {MAX_SMILES_LEN}")
+    try:
+        return _standardised(smiles, rules)
+    except (ValueError, RuntimeError) as error:  # RDKit's sanitisation errors derive from ValueError
+        reason = str(error).strip() or type(error).__name__
+        return Refusal(f"can't be standardised: {reason.splitlines()[0]}")
+
+
+def _standardised(smiles: str, rules: Rules) -> Structure | Refusal:
     mol = Chem.MolFromSmiles(smiles)
     if mol is None:
         return Refusal("SMILES can't be parsed")
-    try:
-        mol = _cleaned(mol, rules)
-    except (ValueError, RuntimeError) as error:  # RDKit's sanitisation errors derive from ValueError
-        return Refusal(f"can't be standardised: {str(error).splitlines()[0]}")
+    mol = _cleaned(mol, rules)
     heavy = mol.GetNumHeavyAtoms()
     if not rules.min_heavy_atoms <= heavy <= rules.max_heavy_atoms:
         return Refusal(f"{heavy} heavy atoms, must be {rules.min_heavy_atoms} to {rules.max_heavy_atoms}")

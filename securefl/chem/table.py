@@ -157,7 +157,7 @@ def table_of(content: pa.Table, columns: Columns, *, name: str) -> Table:
         relation=relation,
         row=np.arange(1, len(keep) + 1, dtype=np.int64),
         partner=partner,
-        time=_numbers(content[columns.time])[0] if columns.time in content.column_names else None,
+        time=_times(content[columns.time]) if columns.time in content.column_names else None,
         unit=_labels(content[columns.unit]) if columns.unit else None,
         rejects=tuple(rejects),
         name=name,
@@ -202,7 +202,10 @@ def _check_columns(path: Path, columns: Columns, found: list[str]) -> None:
 
 
 def _labels(column: pa.ChunkedArray) -> Labels:
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    try:
+        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    except pa.ArrowException as error:
+        raise InputError(f"a column of type {column.type} can't be read as text") from error
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     encoded = text.combine_chunks().dictionary_encode() if text.num_chunks != 1 else text.chunk(0).dictionary_encode()
     code = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
@@ -218,6 +221,13 @@ def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.b
     except pa.ArrowException:
         return _parse([None if cell is None else str(cell) for cell in column.to_pylist()])
     return value.astype(np.float64), np.zeros(len(value), dtype=bool)
+
+
+def _times(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return years; of a date its year; NaN where there is none."""
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        column = pc.year(column)
+    return _numbers(column)[0]
 
 
 def _parse(cells: list[str | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -49,6 +49,7 @@ def test_steps_can_be_switched_off() -> None:
         ("c1ccccc", "can't be parsed"),
         ("C(C)(C)(C)(C)C", "can't be parsed"),
         ("C" * 101, "101 heavy atoms"),
+        ("C" * 5001, "5001 characters, must be <= 5000"),
         ("[H][H]", "0 heavy atoms"),
         ("", "0 heavy atoms"),
     ],

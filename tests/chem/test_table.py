@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,22 @@ def test_no_usable_row_says_why(tmp_path: Path) -> None:
         read_table(write_csv(tmp_path / "t.csv", "smiles,task,value\nCCO,a,\nCCN,a,\n"))
     with pytest.raises(InputError, match="no usable row of 0"):
         read_table(write_csv(tmp_path / "u.csv", "smiles,task,value\n"))
+
+
+def test_dates_become_years_and_odd_columns_are_refused(tmp_path: Path) -> None:
+    dates = pa.array([date(2015, 3, 1), None])
+    content = pa.table({"smiles": ["CCO", "CCN"], "task": ["a", "a"], "value": [6.0, 5.0], "time": dates})
+    table = read_table(write_parquet(tmp_path / "t.parquet", content))
+    assert table.time is not None
+    np.testing.assert_array_equal(table.time, [2015.0, np.nan])
+    nested = content.set_column(0, "smiles", pa.array([["CCO"], ["CCN"]]))
+    with pytest.raises(InputError, match="can't be read as text"):
+        read_table(write_parquet(tmp_path / "u.parquet", nested))
+
+
+def test_a_byte_order_mark_is_not_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert len(read_table(tmp_path / "t.csv")) == 3
 
 
 def test_task_names_keep_their_spelling(tmp_path: Path) -> None:
