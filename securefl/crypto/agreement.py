@@ -1,11 +1,13 @@
 """X25519 key agreement (RFC 7748) with keys from an injected generator.
 
-The public keys are not authenticated here: whoever relays them can replace them unless they are signed.
+libsodium does the arithmetic: it takes raw keys, so that no key object has to be built for each use. The public keys are not
+authenticated here: whoever relays them can replace them unless they are signed.
 """
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
+from nacl.exceptions import CryptoError
 
 from securefl.errors import VerificationError
 from securefl.types import Rng, Secret
@@ -21,7 +23,7 @@ def generate_secret(*, rng: Rng) -> Secret:
 
 def public_key(secret: Secret) -> bytes:
     """Return the public key of ``secret``, 32 bytes."""
-    return X25519PrivateKey.from_private_bytes(secret.expose()).public_key().public_bytes_raw()
+    return crypto_scalarmult_base(secret.expose())
 
 
 def exchange(secret: Secret, public: bytes) -> Secret:
@@ -30,8 +32,10 @@ def exchange(secret: Secret, public: bytes) -> Secret:
     Raises:
         VerificationError: ``public`` is not 32 bytes or is a point of low order (the shared value would be zero).
     """
+    if len(public) != PUBLIC_SIZE:
+        # libsodium reads 32 bytes whatever it is given.
+        raise VerificationError(f"public key of {len(public)} bytes is not a usable X25519 point")
     try:
-        peer = X25519PublicKey.from_public_bytes(public)
-        return Secret(X25519PrivateKey.from_private_bytes(secret.expose()).exchange(peer))
-    except ValueError as error:
+        return Secret(crypto_scalarmult(secret.expose(), public))
+    except CryptoError as error:
         raise VerificationError("public key is not a usable X25519 point") from error

@@ -102,8 +102,7 @@ def masked_chunks(vector: RingVector, *, add: Masks, subtract: Masks, cipher: Ci
     for index, start in enumerate(range(0, len(vector), step)):
         chunk = vector[start : start + step]
         target = out[: len(chunk)]
-        np.copyto(target, chunk)
-        kernel.apply(index, target)
+        kernel.apply(index, chunk, target)
         yield target
 
 
@@ -121,7 +120,7 @@ def apply_masks(vector: RingVector, *, add: Masks, subtract: Masks, cipher: Ciph
     def work(part: Sequence[tuple[int, int]]) -> None:
         kernel = _Kernel(vector.dtype, add, subtract, cipher)
         for index, start in part:
-            kernel.apply(index, vector[start : start + step])
+            kernel.apply(index, vector[start : start + step], vector[start : start + step])
 
     if workers <= 1 or len(chunks) <= workers:
         work(chunks)
@@ -143,16 +142,20 @@ class _Kernel:
         self._words: RingVector = np.frombuffer(words, "<u4") if dtype.itemsize == 4 else np.frombuffer(words, "<u8")
         self._itemsize = dtype.itemsize
 
-    def apply(self, index: int, chunk: RingVector) -> None:
-        """Add chunk ``index`` of every stream to ``chunk``, in place."""
-        size = len(chunk) * self._itemsize
-        words = self._words[: len(chunk)]
+    def apply(self, index: int, source: RingVector, target: RingVector) -> None:
+        """Write ``source`` with chunk ``index`` of every stream to ``target``, which may be ``source`` itself."""
+        size = len(source) * self._itemsize
+        words = self._words[: len(source)]
         for stream in self._add:
             stream.fill(index, size, self._bytes)
-            np.add(chunk, words, out=chunk)
+            np.add(source, words, out=target)
+            source = target
         for stream in self._subtract:
             stream.fill(index, size, self._bytes)
-            np.subtract(chunk, words, out=chunk)
+            np.subtract(source, words, out=target)
+            source = target
+        if source is not target:
+            np.copyto(target, source)
 
 
 def _require_ring(vector: RingVector) -> None:

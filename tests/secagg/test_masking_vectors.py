@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from masking_vectors import ASKS, CORRUPTIONS, FOLDER, POSITIVE, describe, negative, play, receiver_at
 from masking_world import HashRng
-from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base, crypto_sign_open
 
 from securefl.errors import AbortReason, ProtocolAbort
 from securefl.secagg.masking.messages import Phase
@@ -47,7 +48,7 @@ def test_a_corrupted_message_is_refused_for_its_reason(path: Path) -> None:
     assert caught.value.reason is AbortReason[vector["refused_because"]], caught.value
 
 
-# The second implementation: libsodium's X25519 and Ed25519, HKDF from hmac, plain counter modes, and no code of ours.
+# The second implementation: OpenSSL's X25519 and Ed25519, HKDF from hmac, plain counter modes, and no code of ours.
 
 
 def tagged(usage: int, *fields: bytes) -> bytes:
@@ -84,7 +85,7 @@ def test_a_second_implementation_masks_and_signs_alike(name: str) -> None:
         rng = HashRng(f"{name} round 1 client {client}")
         rng.bytes(2 * 48 * (roster["threshold"] - 1))
         seed, mask_key = rng.bytes(32), rng.bytes(32)
-        secrets[client] = (seed, mask_key, crypto_scalarmult_base(mask_key))
+        secrets[client] = (seed, mask_key, X25519PrivateKey.from_private_bytes(mask_key).public_key().public_bytes_raw())
     for client_text, message in vector["client_messages"]["masked_input"].items():
         client, data = int(client_text), bytes.fromhex(message)
         words = np.frombuffer(bytes.fromhex(vector["inputs"][client_text]), f"<u{width}").copy()
@@ -97,14 +98,15 @@ def test_a_second_implementation_masks_and_signs_alike(name: str) -> None:
                 continue
             low, high = sorted(((client, public), (peer, peer_public)))
             fields = (low[0].to_bytes(2, "little"), low[1], high[0].to_bytes(2, "little"), high[1], b"\0")
-            key = hkdf(crypto_scalarmult(mask_key, peer_public), tagged(5, context, *fields))
+            shared = X25519PrivateKey.from_private_bytes(mask_key).exchange(X25519PublicKey.from_public_bytes(peer_public))
+            key = hkdf(shared, tagged(5, context, *fields))
             mask = np.frombuffer(stream(key, size, roster["cipher"]), words.dtype)
             words = words + mask if client < peer else words - mask
         assert data[-size:] == words.tobytes()
         fields_end = len(data) - size - 64
-        signed = data[fields_end : fields_end + 64] + tagged(1, data[:fields_end])
         verify_key = next(p["verify_key"] for p in roster["partners"] if p["client"] == client)
-        assert crypto_sign_open(signed, bytes.fromhex(verify_key))
+        signature, signed = data[fields_end : fields_end + 64], tagged(1, data[:fields_end])
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(verify_key)).verify(signature, signed)
 
 
 def test_the_sums_in_the_vectors_are_the_sums_of_their_inputs() -> None:
