@@ -29,6 +29,13 @@ test: install
 slow: install
 	$(BIN)/python -m pytest -q -m 'slow and not long'
 
+# Installs Coq, OCaml, spin and maude where it can (Debian, as root), else check.py says what is missing.
+proofs: install
+	$(BIN)/python proofs/check.py --tools || { test "$$(id -u)" = 0 && apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends $$($(BIN)/python proofs/check.py --packages); }
+	$(BIN)/python proofs/check.py
+	$(BIN)/python -m pytest -q tests/proofs
+
 long: install
 	$(BIN)/python -m pytest -q -m long
 

@@ -57,7 +57,7 @@ def _quantizer() -> list[str]:
     edges = [0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 0.49999999999999994, 1.0, -1.0, 3.0, -3.0, 5e-324, -1e308, 0.1, -0.3]
     for bits, clip in [(0, 4.0), (20, 1.0), (-3, 100.0), (7, 0.3), (30, 0.75), (1, 1.25)]:
         rows.append(f"limit {scale(bits)} {fraction(clip)}")
-        values = edges + [clip, -clip, (stream.between(-(1 << 40), 1 << 40)) / (1 << 40) * clip * 1.1]
+        values = [*edges, clip, -clip, stream.between(-(1 << 40), 1 << 40) / (1 << 40) * clip * 1.1]
         values += [stream.between(-64, 64) * 2.0 ** -(bits + 1) for _ in range(12)]
         rows += [f"quantize {scale(bits)} {fraction(clip)} {fraction(value)}" for value in values]
     return rows

@@ -7,8 +7,6 @@ a lost self mask.
 
 from __future__ import annotations
 
-import __future__
-
 import importlib
 import inspect
 import textwrap
@@ -48,10 +46,11 @@ GUARD = "securefl.federation.guards:SupportGuard"
 
 MUTANTS = (
     Mutant(f"{QUANTIZER}._round", "np.rint(target, out=target)", "np.floor(target + 0.5)"),
-    Mutant(KERNEL, "np.subtract(chunk, words", "np.add(chunk, words"),
+    Mutant(KERNEL, "np.subtract(source, words", "np.add(source, words"),
+    Mutant(KERNEL, "source = target", "pass"),
     Mutant(f"{SHAMIR}:combine", "tuple(sorted(shares))", "tuple(sorted(shares)[1:] or sorted(shares))"),
     Mutant(f"{KEYS}.pair_mask", "sorted((own, peer), key=lambda end: end.client)", "own, peer"),
-    Mutant(f"{KEYS}.pair_mask", "self._exchange(secret, peer), self._tag(Usage.PAIR_MASK, *fields)", "Secret(bytes(32)), b'reused'"),
+    Mutant(f"{KEYS}.pair_mask", "self._exchange(secret, peer), self._tag(Usage.PAIR_MASK, *fields)", "secret, b'reused'"),
     Mutant(f"{CLIENT}:Shared._masked", "[keys.self_mask(self.secrets.seed, member.me)]", "[]"),
     Mutant(f"{CLIENT}:Shared._masked", "member.me < peer", "member.me > peer"),
     Mutant(f"{CLIENT}:Shared._masked", "circle - {member.me}", "circle - {member.me, max(circle)}"),
@@ -109,7 +108,8 @@ def applied(mutant: Mutant) -> Iterator[None]:
     text = source(mutant.function)
     assert mutant.old in text, f"{mutant.name}: the function has changed, adapt the mutant"
     module = importlib.import_module(mutant.function.partition(":")[0])
-    code = compile(text.replace(mutant.old, mutant.new), mutant.name, "exec", flags=__future__.annotations.compiler_flag)
+    # compile() inherits this module's deferred annotations, as the product's modules have them.
+    code = compile(text.replace(mutant.old, mutant.new), mutant.name, "exec")
     made: dict[str, Any] = {}
     exec(code, vars(module), made)  # noqa: S102  (the mutant runs with its own module's names)
     product_under_proof.recorded.cache_clear()

@@ -16,7 +16,7 @@ from recorded_round import RecordedRound, Words, record
 
 from securefl.crypto import packing, paillier, shamir
 from securefl.quantize import Quantizer
-from securefl.types import Secret
+from securefl.types import RingVector, Secret
 
 GRID = 1 << 16
 TOY_PRIMES = (251, 241)
@@ -84,14 +84,17 @@ def quantize_stochastic(grid_size: str, limit: str, grid: str, u: str) -> str:
 def encode(bits: str, weight: str, steps: str) -> str:
     """``Quantizer.encode``."""
     code = _ring(bits)
-    dtype = np.int32 if code.ring_bits == 32 else np.int64
-    return str(int(code.encode(np.array([int(steps)], dtype), int(weight))[0]))
+    number = int(steps)
+    signed = np.array([number], np.int32) if code.ring_bits == 32 else np.array([number], np.int64)
+    return str(int(code.encode(signed, int(weight))[0]))
 
 
 def centre(bits: str, word: str) -> str:
     """``Quantizer.decode``."""
     code = _ring(bits)
-    return str(int(code.decode(np.array([int(word)], code.dtype))[0]))
+    number = int(word)
+    ring: RingVector = np.array([number], np.uint32) if code.ring_bits == 32 else np.array([number], np.uint64)
+    return str(int(code.decode(ring)[0]))
 
 
 def pack(half: str, values: str) -> str:

@@ -58,7 +58,8 @@ class RecordedRound:
         """Return what client ``me`` uploads, by the product's ``Shared._masked``."""
 
         def chunks(vector: Any, *, add: Sequence[Secret], subtract: Sequence[Secret], cipher: object) -> Iterator[Any]:
-            yield self._applied(words.value[int(vector[0])], add, subtract, words)
+            target = _vector(words.value[int(vector[0])])
+            yield self._applied(target.copy(), target, add, subtract, words)
 
         with patch.object(client_module, "masked_chunks", chunks):
             (chunk,) = list(self.clients[ClientId(me)]._masked(self.cohort))
@@ -70,7 +71,7 @@ class RecordedRound:
         shares = {owner: self._shares(owner, alive) for owner in self.cohort}
 
         def apply(vector: Any, *, add: Sequence[Secret], subtract: Sequence[Secret], cipher: object, workers: int) -> None:
-            vector[0] = self._applied(vector[0], add, subtract, words)[0]
+            self._applied(vector, vector, add, subtract, words)
 
         quantizer = SimpleNamespace(decode=lambda ring: ring)
         real = self.operator.operator
@@ -88,9 +89,9 @@ class RecordedRound:
         shares = shamir.split(secret, threshold=threshold, points=sorted(self.cohort), rand=rand)
         return {ClientId(holder): share for holder, share in list(shares.items())[:threshold]}
 
-    def _applied(self, value: Word, add: Sequence[Secret], subtract: Sequence[Secret], words: Words) -> Any:
-        """Run the product's kernel on one word whose streams give the chosen words."""
-        chunk, scratch = _vector(value), _vector(value)
+    def _applied(self, source: Any, target: Any, add: Sequence[Secret], subtract: Sequence[Secret], words: Words) -> Any:
+        """Run the product's kernel from ``source`` to ``target``, one word each; its streams give the chosen words."""
+        scratch = source.copy()
 
         def stream(key: Secret) -> SimpleNamespace:
             label = self.labels[key.expose()]
@@ -105,8 +106,8 @@ class RecordedRound:
             _add=[stream(key) for key in add], _subtract=[stream(key) for key in subtract],
             _words=scratch, _bytes=scratch, _itemsize=8,
         )  # fmt: skip
-        keystream._Kernel.apply(cast(Any, kernel), 0, chunk)
-        return chunk
+        keystream._Kernel.apply(cast(Any, kernel), 0, source, target)
+        return target
 
 
 def record(n: int) -> RecordedRound:

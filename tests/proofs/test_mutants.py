@@ -10,6 +10,13 @@ import pytest
 from mutants import MUTANTS, Mutant, applied
 from test_index import mapped_tests
 
+from securefl.errors import SecureFLError
+
+Failed = pytest.fail.Exception
+
+CAUGHT = (AssertionError, ArithmeticError, LookupError, StopIteration, TypeError, ValueError, SecureFLError, Failed)
+"""How a test can fail on a mutant, which may break anything."""
+
 
 def runs_clean(test: str) -> bool:
     """Run one test of the index in this process; return whether it passes."""
@@ -17,7 +24,7 @@ def runs_clean(test: str) -> bool:
     check = cast(Callable[[], None], getattr(importlib.import_module(path.rsplit("/", 1)[1].removesuffix(".py")), name))
     try:
         check()
-    except (Exception, pytest.fail.Exception):  # a mutant may break anything; whatever it breaks, it is caught
+    except CAUGHT:
         return False
     return True
 

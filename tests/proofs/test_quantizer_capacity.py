@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from product_under_proof import GRID, Bytes
 
 from securefl.errors import CapacityError
@@ -15,8 +16,12 @@ from securefl.quantize import Quantizer
 def worst_sum(code: Quantizer, n: int) -> int:
     """Return what n clients at -clip with the largest weight decode to."""
     steps = code.quantize(np.array([-code.clip])).steps
-    words = np.full(n, code.encode(steps, code.max_weight)[0], code.dtype)
-    return int(code.decode(np.array([words.sum(dtype=code.dtype)], code.dtype))[0])
+    return decoded_sum(code, np.full(n, code.encode(steps, code.max_weight)[0], np.uint32))
+
+
+def decoded_sum(code: Quantizer, words: NDArray[np.uint32]) -> int:
+    """Return what the ring sum of ``words`` stands for."""
+    return int(code.decode(np.array([words.sum(dtype=np.uint32)], np.uint32))[0])
 
 
 def test_capacity_is_the_theorem_s() -> None:
@@ -33,8 +38,7 @@ def test_capacity_is_the_theorem_s() -> None:
     with pytest.raises(CapacityError):
         at.require_capacity(2048)
     steps = at.encode(at.quantize(np.array([1.0])).steps, 1)
-    total = np.full(2048, steps[0], at.dtype).sum(dtype=at.dtype)
-    assert int(at.decode(np.array([total], at.dtype))[0]) == -(1 << 31)
+    assert decoded_sum(at, np.full(2048, steps[0], np.uint32)) == -(1 << 31)
 
 
 def test_error_bound_is_the_theorem_s() -> None:
