@@ -184,7 +184,7 @@ def test_too_many_dropouts_abort(tiny_dataset: Dataset) -> None:
 
 def test_warm_start_trains_and_sums_the_named_tensors_only(plain: Trained, tiny_dataset: Dataset) -> None:
     names = ("layers.0.weight", "layers.0.bias")
-    # A short key: the test is about the tensors, not about the cipher.
+    # The shortest key that is allowed: the test is about the tensors, not about the cipher.
     trained = train_federated(
         tiny_dataset,
         config=CONFIG,
@@ -194,7 +194,7 @@ def test_warm_start_trains_and_sums_the_named_tensors_only(plain: Trained, tiny_
         start=plain.model,
         rounds=1,
         tensors=names,
-        options=PaillierOptions(bits=1024),
+        options=PaillierOptions(bits=2048),
     )
     assert trained.rounds == 1
     assert trained.parameters == 24 * 12 + 12
