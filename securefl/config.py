@@ -62,12 +62,12 @@ class ModelConfig(Section):
 class FederationConfig(Section):
     """Rounds and local training."""
 
-    rounds: int = Field(18, ge=1)
+    rounds: int = Field(14, ge=1)
     local_epochs: int = Field(1, ge=1)
-    batch: int = Field(256, ge=1)
+    batch: int = Field(128, ge=1)
     optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(2e-3, gt=0)
-    patience: int = Field(6, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    patience: int = Field(5, ge=1)
     seeds: tuple[int, ...] = (0,)
 
 
