@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from securefl.crypto.packing import Packing
 from securefl.crypto.paillier import (
     Encryptor,
@@ -28,7 +30,7 @@ from securefl.errors import DecodeError, VerificationError
 from securefl.quantize import Quantizer
 from securefl.secagg.base import DECRYPTOR_BASE, OpenedSum
 from securefl.secagg.committed import BadAnswerError, Bodies, blame
-from securefl.secagg.integer_sum import decode_sum, encode_sum, signed_values
+from securefl.secagg.integer_sum import client_limit, decode_sum, encode_sum, random_values, signed_values
 from securefl.types import ClientId, RingVector, Rng
 
 
@@ -50,8 +52,10 @@ class PaillierCipher:
         return self.packing.plaintexts(length) * self.encryptor.public.ciphertext_size
 
     def encrypt(self, update: RingVector, *, rng: Rng) -> bytes:
-        """Return the packed ciphertexts of ``update``, shape (d,)."""
-        plaintexts = self.packing.pack(signed_values(update, self.quantizer))
+        """Return the packed ciphertexts of ``update``, shape (d,); slots left over in the last one are random."""
+        values = signed_values(update, self.quantizer)
+        padding = random_values(-len(values) % self.packing.slots, client_limit(self.quantizer), rng=rng)
+        plaintexts = self.packing.pack(np.concatenate((values, padding)))
         return encode_ciphertexts(self.encryptor.public, self.encryptor.encrypt(plaintexts, rng=rng))
 
     def add(self, bodies: Bodies, length: int) -> list[Any]:
@@ -92,6 +96,10 @@ class PaillierOpener:
 
     cipher: PaillierCipher
     key: PrivateKey = field(repr=False)
+
+    def encode_key(self) -> bytes:
+        """Return the public key as bytes."""
+        return self.cipher.encode_key()
 
     def open(self, bodies: Bodies, length: int, *, rng: Rng) -> bytes:
         """Return the opened sum of ``bodies``.

@@ -9,8 +9,11 @@ must answer, and each proves its answer; it costs a full-length power for each c
 coordinates). ``Decryption.SINGLE`` is the cheap configuration and the default.
 
 NOT protected: a single decryptor can open whatever it is given; it is neither the operator nor a partner's data node, and its
-set-up says so in the warnings. A threshold's dealer is trusted to have forgotten the key. A partner can encrypt any value: too
-large a one carries into the neighbouring coordinate of the sum. Decryptors learn the sum.
+set-up says so in the warnings. It makes a new key every round: Paillier is malleable, and under one key a dishonest partner
+could mix ciphertexts of an earlier round, which the operator shows it, into its own. A threshold's key lives the run, so there
+that partner and the operator together learn linear combinations of old and new sums; and its dealer is trusted to have
+forgotten the key. A partner can encrypt any value: too large a one carries into the neighbouring coordinate. Decryptors learn
+the sum.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import ClassVar
 
 from securefl.crypto.packing import Packing
@@ -27,11 +31,11 @@ from securefl.crypto.threshold_paillier import deal, generate_safe_prime
 from securefl.errors import ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg.base import DECRYPTOR_BASE, RoundContext
-from securefl.secagg.codec import u16
 from securefl.secagg.committed import CommittedScheme
 from securefl.secagg.committed_setup import Consortium, Founding, default_policy, found
 from securefl.secagg.paillier_cipher import PaillierCipher, PaillierOpener, ThresholdOpener
 from securefl.secagg.policy import Policy
+from securefl.secagg.round_keys import RoundKeys
 from securefl.types import ClientId, Rng
 
 WIRE_ID = b"paillier/1"
@@ -71,13 +75,48 @@ class PaillierSum(CommittedScheme):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaillierSetup:
-    """A run's key, cipher and parties. One key serves the run: every ciphertext is fresh."""
+class SingleSetup:
+    """A run with a single decryptor, which makes a key for every round: an old ciphertext is worth nothing in a new round."""
+
+    run_id: bytes
+    consortium: Consortium
+    options: PaillierOptions
+    keys: RoundKeys[PaillierOpener] = field(repr=False)
+    setup_seconds: float
+    warnings: tuple[str, ...]
+    name: ClassVar[str] = "paillier"
+
+    @property
+    def roster_hash(self) -> bytes:
+        """SHA-256 over roster, decryptor and parameters, 32 bytes."""
+        return self.consortium.hash
+
+    def round(self, context: RoundContext) -> PaillierSum:
+        """Return the scheme of one round, under a fresh key (about half a second at 3072 bits).
+
+        Raises:
+            ProtocolAbort: the context is of another run or roster.
+        """
+        opener = self.keys.opener(context.round)
+        announced = self.keys.announced(opener, context)
+        if PublicKey.decode(announced).bits != self.options.bits:
+            raise ParameterError(f"the announced Paillier key must have {self.options.bits} bits")
+        return PaillierSum(
+            terms=self.consortium.terms(context, run_id=self.run_id, public_key=announced, answers=1),
+            cipher=opener.cipher,
+            parties=self.consortium.parties,
+            openers={self.keys.decryptor: opener},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdSetup:
+    """A run with a decryptor for each partner and one dealt key."""
 
     run_id: bytes
     consortium: Consortium
     cipher: PaillierCipher
-    openers: Mapping[ClientId, PaillierOpener | ThresholdOpener]
+    openers: Mapping[ClientId, ThresholdOpener] = field(repr=False)
     answers: int
     setup_seconds: float
     warnings: tuple[str, ...]
@@ -85,7 +124,7 @@ class PaillierSetup:
 
     @property
     def roster_hash(self) -> bytes:
-        """SHA-256 over roster, decryptor and public key, 32 bytes."""
+        """SHA-256 over roster, decryptors and public key, 32 bytes."""
         return self.consortium.hash
 
     def round(self, context: RoundContext) -> PaillierSum:
@@ -105,57 +144,84 @@ class PaillierSetup:
 
 def set_up(
     clients: Sequence[ClientId], *, quantizer: Quantizer, run_id: bytes, rng: Rng, options: object | None = None
-) -> PaillierSetup:
-    """Return a run under a fresh Paillier key; ``options`` is a :class:`PaillierOptions`.
+) -> SingleSetup | ThresholdSetup:
+    """Return a run under Paillier; ``options`` is a :class:`PaillierOptions`.
 
     Raises:
         ParameterError: the options are another scheme's, fewer than three clients, or a length is out of bounds.
         CapacityError: the sum of all clients could wrap.
         MissingExtraError: gmpy2 is not installed.
     """
-    started = time.process_time()
     chosen = PaillierOptions() if options is None else options
     if not isinstance(chosen, PaillierOptions):
         raise ParameterError(f"paillier takes PaillierOptions, not {type(chosen).__name__}")
+    make = _single if chosen.decryption is Decryption.SINGLE else _threshold
     policy = chosen.policy or default_policy(len(clients))
-    make = _single_decryptor if chosen.decryption is Decryption.SINGLE else _threshold_decryptors
-    cipher, openers = make(len(clients), policy, chosen, quantizer, rng=rng)
-    answers = 1 if chosen.decryption is Decryption.SINGLE else policy.threshold
-    founding = Founding(
-        wire_id=WIRE_ID,
-        quantizer=quantizer,
-        policy=policy,
-        decryptors=len(openers),
-        parameters=b"".join((chosen.decryption.value.encode(), u16(answers), cipher.encode_key())),
-    )
-    return PaillierSetup(
+    return make(clients, quantizer, run_id, replace(chosen, policy=policy), rng=rng)
+
+
+def _single(
+    clients: Sequence[ClientId], quantizer: Quantizer, run_id: bytes, options: PaillierOptions, *, rng: Rng
+) -> SingleSetup:
+    started = time.process_time()
+    parameters = f"{options.decryption.value} {options.bits} {options.exponent_bits}".encode()
+    consortium = _found(clients, quantizer, options, decryptors=1, parameters=parameters, rng=rng)
+    return SingleSetup(
         run_id=run_id,
-        consortium=found(clients, founding, rng=rng),
+        consortium=consortium,
+        options=options,
+        keys=RoundKeys(consortium, partial(_fresh_opener, options, quantizer, rng=rng)),
+        setup_seconds=time.process_time() - started,
+        warnings=(
+            "single-decryptor: one party holds the whole Paillier key and could open any single update it is given",
+            *_short_key(options.bits),
+        ),
+    )
+
+
+def _threshold(
+    clients: Sequence[ClientId], quantizer: Quantizer, run_id: bytes, options: PaillierOptions, *, rng: Rng
+) -> ThresholdSetup:
+    """The trusted dealer: what it made is dropped when this returns, and nothing more can be promised in Python."""
+    started = time.process_time()
+    policy, half = options.policy or default_policy(len(clients)), options.bits // 2
+    p, q = options.safe_primes or (generate_safe_prime(half, rng=rng), generate_safe_prime(half, rng=rng))
+    key, shares = deal(p, q, parties=len(clients), threshold=policy.threshold, rng=rng)
+    cipher = replace(_cipher(key.public, options, quantizer), threshold=key)
+    openers = {ClientId(DECRYPTOR_BASE + i): ThresholdOpener(cipher, key, share) for i, share in shares.items()}
+    return ThresholdSetup(
+        run_id=run_id,
+        consortium=_found(clients, quantizer, options, decryptors=len(openers), parameters=key.encode(), rng=rng),
         cipher=cipher,
         openers=openers,
-        answers=answers,
+        answers=policy.threshold,
         setup_seconds=time.process_time() - started,
-        warnings=_warnings(cipher.encryptor.public.bits, chosen),
+        warnings=(
+            "trusted-dealer: the Paillier key was dealt by one party, which is trusted to have forgotten it",
+            *_short_key(key.public.bits),
+        ),
     )
 
 
-def _single_decryptor(
-    clients: int, policy: Policy, options: PaillierOptions, quantizer: Quantizer, *, rng: Rng
-) -> tuple[PaillierCipher, dict[ClientId, PaillierOpener]]:
+def _found(
+    clients: Sequence[ClientId],
+    quantizer: Quantizer,
+    options: PaillierOptions,
+    *,
+    decryptors: int,
+    parameters: bytes,
+    rng: Rng,
+) -> Consortium:
+    policy = options.policy or default_policy(len(clients))
+    founding = Founding(
+        wire_id=WIRE_ID, quantizer=quantizer, policy=policy, decryptors=decryptors, parameters=parameters
+    )
+    return found(clients, founding, rng=rng)
+
+
+def _fresh_opener(options: PaillierOptions, quantizer: Quantizer, *, rng: Rng) -> PaillierOpener:
     key = generate_key(options.bits, rng=rng)
-    cipher = _cipher(key.public, options, quantizer)
-    return cipher, {ClientId(DECRYPTOR_BASE + 1): PaillierOpener(cipher, key)}
-
-
-def _threshold_decryptors(
-    clients: int, policy: Policy, options: PaillierOptions, quantizer: Quantizer, *, rng: Rng
-) -> tuple[PaillierCipher, dict[ClientId, ThresholdOpener]]:
-    """The trusted dealer: what it made is dropped when this returns, and nothing more can be promised in Python."""
-    half = options.bits // 2
-    p, q = options.safe_primes or (generate_safe_prime(half, rng=rng), generate_safe_prime(half, rng=rng))
-    key, shares = deal(p, q, parties=clients, threshold=policy.threshold, rng=rng)
-    cipher = replace(_cipher(key.public, options, quantizer), threshold=key)
-    return cipher, {ClientId(DECRYPTOR_BASE + i): ThresholdOpener(cipher, key, share) for i, share in shares.items()}
+    return PaillierOpener(_cipher(key.public, options, quantizer), key)
 
 
 def _cipher(public: PublicKey, options: PaillierOptions, quantizer: Quantizer) -> PaillierCipher:
@@ -163,11 +229,5 @@ def _cipher(public: PublicKey, options: PaillierOptions, quantizer: Quantizer) -
     return PaillierCipher(encryptor, Packing.for_modulus(public.bits, slot_bits=quantizer.ring_bits), quantizer)
 
 
-def _warnings(bits: int, options: PaillierOptions) -> tuple[str, ...]:
-    if options.decryption is Decryption.SINGLE:
-        found = ["single-decryptor: one party holds the whole Paillier key and could open any single update it is given"]
-    else:
-        found = ["trusted-dealer: the Paillier key was dealt by one party, which is trusted to have forgotten it"]
-    if bits < DEFAULT_BITS:
-        found.append(f"the Paillier key has {bits} bits, fewer than {DEFAULT_BITS}")
-    return tuple(found)
+def _short_key(bits: int) -> tuple[str, ...]:
+    return (f"the Paillier key has {bits} bits, fewer than {DEFAULT_BITS}",) if bits < DEFAULT_BITS else ()

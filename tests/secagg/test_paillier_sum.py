@@ -12,7 +12,7 @@ from securefl.errors import DecodeError, ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg import run_round
 from securefl.secagg.base import RoundContext
-from securefl.secagg.paillier_sum import PaillierOptions, PaillierSetup, set_up
+from securefl.secagg.paillier_sum import PaillierOptions, SingleSetup, set_up
 from securefl.types import ClientId, SystemRng
 
 CLIENTS = tuple(ClientId(i) for i in range(1, 6))
@@ -22,8 +22,10 @@ SHORT = PaillierOptions(bits=2048)
 
 
 @lru_cache(maxsize=1)
-def setup() -> PaillierSetup:
-    return set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=SHORT)
+def setup() -> SingleSetup:
+    made = set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=SHORT)
+    assert isinstance(made, SingleSetup)
+    return made
 
 
 _rounds = iter(range(1, 1000))
@@ -58,7 +60,7 @@ def test_eight_bytes_a_coordinate_go_up() -> None:
 
 def test_a_partner_that_encrypts_too_large_a_value_is_noticed_only_at_the_top_slot() -> None:
     """What the docstring says is not protected: the carry changes the neighbour, and only the top slot's overflow shows."""
-    (opener,) = setup().openers.values()
+    opener = setup().keys.opener(1)
     packing, encryptor = opener.cipher.packing, opener.cipher.encryptor
     size = encryptor.public.ciphertext_size
 
@@ -86,3 +88,28 @@ def test_the_published_half_length_exponent_can_be_chosen() -> None:
         half, updates, weights=dict.fromkeys(CLIENTS, 3), round=1, model_hash=bytes(32), rng=SystemRng(), quantizer=QUANTIZER
     )
     assert result.total.tolist() == [7.5, -3.75]
+
+
+def test_a_ciphertext_of_an_earlier_round_is_worth_nothing_in_a_later_one() -> None:
+    """Every round has a key of its own: what opens under the old one is noise under the new one."""
+    contexts = [RoundContext(run_id=RUN, round=n, roster_hash=setup().roster_hash, model_hash=bytes(32)) for n in (5001, 5002)]
+    vector = np.array([41, 1], dtype=np.uint32)
+    old, new = (setup().round(context) for context in contexts)
+    assert old.terms.key_hash != new.terms.key_hash
+    bodies = {CLIENTS[0]: memoryview(old.cipher.encrypt(vector, rng=CountingRng()))}
+    (old_opener,), (new_opener,) = old.openers.values(), new.openers.values()
+    assert np.frombuffer(old_opener.open(bodies, 2, rng=CountingRng()), "<i8").tolist() == [41, 1]
+    with pytest.raises(DecodeError):
+        new_opener.open(bodies, 2, rng=CountingRng())
+
+
+def test_slots_left_over_are_random() -> None:
+    opener = setup().keys.opener(6001)
+    size = opener.cipher.encryptor.public.ciphertext_size
+    vector = np.array([41, 1], dtype=np.uint32)
+    rests = []
+    for seed in (1, 2):
+        body = opener.cipher.encrypt(vector, rng=CountingRng(seed))
+        plaintext = opener.key.decrypt(int.from_bytes(body[:size], "big"))
+        rests.append(opener.cipher.packing.unpack([plaintext], 63)[2:])
+    assert np.count_nonzero(rests[0] == rests[1]) == 0

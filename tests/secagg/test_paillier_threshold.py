@@ -15,7 +15,7 @@ from securefl.secagg import run_round
 from securefl.secagg.base import DECRYPTOR_BASE, ClientState, Continue, Finished, RoundContext, ServerState
 from securefl.secagg.committed import BadAnswerError, CommittedScheme, Opening
 from securefl.secagg.committed_messages import encode_answer, read_answer, request_hash
-from securefl.secagg.paillier_sum import Decryption, PaillierOptions, PaillierSetup, set_up
+from securefl.secagg.paillier_sum import Decryption, PaillierOptions, ThresholdSetup, set_up
 from securefl.secagg.policy import Policy
 from securefl.types import ClientId, SystemRng
 
@@ -33,8 +33,10 @@ def options(policy: Policy | None = None) -> PaillierOptions:
 
 
 @lru_cache(maxsize=1)
-def setup() -> PaillierSetup:
-    return set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=options())
+def setup() -> ThresholdSetup:
+    made = set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=options())
+    assert isinstance(made, ThresholdSetup)
+    return made
 
 
 def to_the_request() -> tuple[CommittedScheme, ServerState, dict[ClientId, bytes], dict[ClientId, ClientState]]:

@@ -1,0 +1,241 @@
+"""What the homomorphic sums cost: the bars of each scheme on a million coordinates, and whole rounds on a grid.
+
+    python benchmarks/homomorphic.py [--quick] [--out benchmarks/results/homomorphic.json]
+
+CPU seconds of one core, bytes apart from time; every workload is in this file, its seed fixed so that figures of two commits
+compare. The load of the machine is in the result: CPU seconds grow by up to a half when the other hardware thread is busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gmpy2
+import numpy as np
+import phe
+import tenseal
+from numpy.typing import NDArray
+
+from securefl.crypto.bfv import BfvKey, BfvParams
+from securefl.crypto.ckks import CkksKey, CkksParams
+from securefl.crypto.flooding import SumPrecision
+from securefl.crypto.packing import Packing
+from securefl.crypto.paillier import (
+    EXPONENT_BITS,
+    Encryptor,
+    PrivateKey,
+    add_ciphertexts,
+    decode_ciphertexts,
+    encode_ciphertexts,
+    generate_key,
+)
+from securefl.crypto.threshold_paillier import deal, generate_safe_prime, partially_decrypt, prove, verify
+from securefl.quantize import Quantizer
+from securefl.secagg import run_round, schemes
+from securefl.types import ClientId, SystemRng
+
+SEED = 20261121
+LENGTH = 10**6
+ADDENDS = 10
+RNG = SystemRng()
+GRID = tuple((d, n) for d in (10**4, 10**5, 10**6) for n in (3, 10, 30))
+QUICK_GRID = ((10**4, 3), (10**4, 10), (10**5, 3))
+SCHEMES = ("plaintext", "masking", "paillier", "ckks", "bfv")
+CELL_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure with the bar that it is held against (``None``: no bar)."""
+
+    scheme: str
+    name: str
+    value: float
+    unit: str
+    bar: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the figure as JSON."""
+        return {"scheme": self.scheme, "name": self.name, "value": self.value, "unit": self.unit, "bar": self.bar}
+
+
+def seconds(work: Callable[[], Any], repeats: int = 3) -> tuple[Any, float]:
+    """Return what ``work`` gives and its CPU seconds, the median of ``repeats``."""
+    taken, result = [], None
+    for _ in range(repeats):
+        started = time.process_time()
+        result = work()
+        taken.append(time.process_time() - started)
+    return result, statistics.median(taken)
+
+
+def values(length: int, seed: int = SEED) -> NDArray[np.int64]:
+    """Return quantised coordinates, shape (length,), well inside a tenth of a 32-bit sum."""
+    return np.random.default_rng(seed).integers(-(2**27), 2**27, length)
+
+
+def paillier_bars(length: int) -> list[Bar]:
+    """Measure packed Paillier at 3072 bits, against one ``phe`` ciphertext for each number on a sample."""
+    key, key_seconds = seconds(lambda: generate_key(3072, rng=RNG), 3)
+    public, packing, scale = key.public, Packing.for_modulus(3072), LENGTH / length
+    encryptor, table_seconds = seconds(lambda: Encryptor(public), 1)
+    ciphertexts, encrypt_seconds = seconds(lambda: encryptor.encrypt(packing.pack(values(length)), rng=RNG), 1)
+    body = encode_ciphertexts(public, ciphertexts)
+
+    def add() -> Any:
+        return add_ciphertexts(public, [decode_ciphertexts(public, body, count=len(ciphertexts)) for _ in range(ADDENDS)])
+
+    total, add_seconds = seconds(add, 1)
+    sample = total[:40]
+    opened, decrypt_seconds = seconds(lambda: key.decrypt_all(sample), 1)
+    if not np.array_equal(packing.unpack(opened, 40 * packing.slots), ADDENDS * values(length)[: 40 * packing.slots]):
+        raise SystemExit("the opened sum is wrong")
+    naive = phe_seconds(key)
+    half = Encryptor(public, exponent_bits=public.bits // 2)
+    _, half_seconds = seconds(lambda: half.encrypt(packing.pack(values(length // 10)), rng=RNG), 1)
+    return [
+        Bar("paillier", "key generation", key_seconds, "s"),
+        Bar("paillier", "fixed-base table", table_seconds, "s"),
+        Bar("paillier", f"encrypt 10^6, {EXPONENT_BITS}-bit exponent", encrypt_seconds * scale, "s", 8.0),
+        Bar("paillier", "encrypt 10^6, published half-length exponent", half_seconds * 10 * scale, "s"),
+        Bar("paillier", "check and add 10 partners' 10^6", add_seconds * scale, "s", 3.0),
+        Bar("paillier", "up", len(body) / length, "bytes/parameter", 9.0),
+        Bar("paillier", "decrypt with both primes", decrypt_seconds / len(sample) * 1e3, "ms/ciphertext"),
+        Bar("paillier", "times faster than one phe ciphertext a number", naive * length / encrypt_seconds, "x", 1000.0),
+    ]
+
+
+def phe_seconds(key: PrivateKey) -> float:
+    """Return CPU seconds of one phe encryption of a float under the same modulus."""
+    public = phe.PaillierPublicKey(key.public.n)
+    return seconds(lambda: [public.encrypt(0.0123) for _ in range(10)], 1)[1] / 10
+
+
+def threshold_bars() -> list[Bar]:
+    """Measure threshold decryption, 4 of 5, on a sample of 40 ciphertexts at 3072 bits."""
+    primes, prime_seconds = seconds(lambda: (generate_safe_prime(1536, rng=RNG), generate_safe_prime(1536, rng=RNG)), 1)
+    key, shares = deal(*primes, parties=5, threshold=4, rng=RNG)
+    ciphertexts = Encryptor(key.public).encrypt(range(40), rng=RNG)
+    partials, partial_seconds = seconds(lambda: partially_decrypt(key, shares[1], ciphertexts), 1)
+    proof, prove_seconds = seconds(lambda: prove(key, shares[1], ciphertexts, partials, rng=RNG), 1)
+    _, verify_seconds = seconds(lambda: verify(key, 1, ciphertexts, partials, proof), 1)
+    return [
+        Bar("paillier", "two safe primes (once)", prime_seconds, "s"),
+        Bar("paillier", "partial decryption", partial_seconds / 40 * 1e3, "ms/ciphertext", 60.0),
+        Bar("paillier", "proof of a vector of 40", prove_seconds, "s"),
+        Bar("paillier", "check of a vector of 40", verify_seconds, "s"),
+    ]
+
+
+def ckks_bars(length: int) -> list[Bar]:
+    """Measure CKKS with the parameters of the arm, and the error that is left after flooding (5 partners)."""
+    params = CkksParams()
+    key, key_seconds = seconds(lambda: CkksKey(params))
+    rows = np.resize(values(length).astype(np.float64), (-(-length // params.slots), params.slots))
+    precision = SumPrecision(
+        degree=params.degree, modulus_bits=params.ring.modulus_bits, clients=5, limit=2**31 - 1,
+        ciphertexts=len(rows), releases=1, statistical_bits=40,
+    )  # fmt: skip
+    context = key.public._context
+    _, bare = seconds(lambda: [tenseal.ckks_vector(context, row, scale=precision.scale) for row in rows])
+    bodies, whole = seconds(lambda: [key.public.encrypt(row, scale=precision.scale) for row in rows])
+    size = sum(map(len, bodies)) / length
+    return [
+        Bar("ckks", "key generation", key_seconds, "s"),
+        Bar("ckks", "encrypt 10^6 without serialisation", bare * LENGTH / length, "s", 0.7),
+        Bar("ckks", "encrypt 10^6 with serialisation", whole * LENGTH / length, "s", 0.9),
+        Bar("ckks", "up", size, "bytes/parameter", 33.0),
+        Bar("ckks", "error bound after flooding / largest sum", precision.error_bound / precision.limit, ""),
+    ]
+
+
+def bfv_bars(length: int) -> list[Bar]:
+    """Measure BFV with the parameters of the arm: one 34-bit residue carries a 32-bit sum."""
+    params = BfvParams()
+    key, key_seconds = seconds(lambda: BfvKey(params))
+    rows = np.resize(values(length), (-(-length // params.degree), params.degree))
+    bodies, taken = seconds(lambda: [part for row in rows for part in key.public.encrypt(row)])
+    size = sum(map(len, bodies)) / length
+    return [
+        Bar("bfv", "key generation", key_seconds, "s"),
+        Bar("bfv", "encrypt 10^6 for a 32-bit sum, with serialisation", taken * LENGTH / length, "s", 0.7),
+        Bar("bfv", "up for a 32-bit sum", size, "bytes/parameter", 33.0),
+    ]
+
+
+def grid_cell(scheme: str, d: int, n: int) -> dict[str, Any]:
+    """Run one round of ``scheme`` with ``n`` clients of ``d`` coordinates and return its cost and error."""
+    clients = tuple(ClientId(i) for i in range(1, n + 1))
+    quantizer = Quantizer.for_sum(n, clip=1.0)
+    draw = np.random.default_rng(SEED)
+    updates = {me: draw.normal(0, 0.05, d).astype(np.float32) for me in clients}
+    started = time.perf_counter()
+    setup = schemes()[scheme](clients, quantizer=quantizer, run_id=RNG.bytes(32), rng=RNG)
+    result = run_round(
+        setup, updates, weights=dict.fromkeys(clients, 255), round=1, model_hash=bytes(32), rng=RNG, quantizer=quantizer
+    )
+    cost = result.cost
+    return {
+        "scheme": scheme, "d": d, "n": n, "setup_seconds": cost.setup_seconds, "client_seconds": cost.client_seconds,
+        "server_seconds": cost.server_seconds, "decryptor_seconds": cost.decryptor_seconds,
+        "bytes_up_per_parameter": cost.bytes_up_per_client / d, "bytes_down_per_parameter": cost.bytes_down_per_client / d,
+        "max_abs_error": result.max_abs_error, "error_bound": result.quantization_bound,
+        "wall_seconds": time.perf_counter() - started,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }  # fmt: skip
+
+
+def grid(cells: tuple[tuple[int, int], ...]) -> list[dict[str, Any]]:
+    """Run the grid; a scheme that took longer than ten minutes at a size is not run at larger ones."""
+    done: list[dict[str, Any]] = []
+    slow: set[str] = set()
+    for d, n in cells:
+        for scheme in SCHEMES:
+            if scheme in slow:
+                done.append({"scheme": scheme, "d": d, "n": n, "skipped": f"over {CELL_SECONDS:.0f} s at a smaller size"})
+                continue
+            done.append(grid_cell(scheme, d, n))
+            print(json.dumps(done[-1]))
+            if done[-1]["wall_seconds"] > CELL_SECONDS:
+                slow.add(scheme)
+    return done
+
+
+def environment() -> dict[str, Any]:
+    """Return what the figures depend on beside the code."""
+    return {
+        "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(),
+        "load": os.getloadavg()[0], "gmpy2": gmpy2.version(), "gmp": gmpy2.mp_version(), "tenseal": tenseal.__version__,
+        "phe": phe.__version__, "numpy": np.__version__,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the coordinates and a small grid")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "homomorphic.json")
+    options = parser.parse_args()
+    length = LENGTH // 10 if options.quick else LENGTH
+    bars = [*paillier_bars(length), *threshold_bars(), *ckks_bars(length), *bfv_bars(length)]
+    for bar in bars:
+        print(bar)
+    result = {
+        "schema_version": "1.0", "seed": SEED, "measured_on": length, "environment": environment(),
+        "bars": [bar.record() for bar in bars], "grid": grid(QUICK_GRID if options.quick else GRID),
+    }  # fmt: skip
+    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
