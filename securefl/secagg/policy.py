@@ -8,11 +8,20 @@ survivors mean that a sum hides each partner among at least ``minimum`` honest o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from securefl.errors import ParameterError
 
 MAX_PARTIES = 999
 """Client numbers stay below those of decryptors."""
+
+
+class ExposureRule(Enum):
+    """What a client does when different rounds' updates, if they were equal, would expose too few partners."""
+
+    WARN = "warn"
+    FIXED_COHORT = "fixed-cohort"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

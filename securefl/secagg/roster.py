@@ -21,7 +21,7 @@ from securefl.crypto.signature import SIGNATURE_SIZE, VERIFY_KEY_SIZE, SigningKe
 from securefl.errors import InputError, ParameterError, VerificationError
 from securefl.quantize import Quantizer
 from securefl.secagg.journal import write_durably
-from securefl.secagg.policy import MAX_PARTIES, Policy
+from securefl.secagg.policy import MAX_PARTIES, ExposureRule, Policy
 from securefl.types import ClientId
 
 WIRE_ID = b"roster/1"
@@ -53,6 +53,7 @@ class Roster:
     cipher: Cipher = Cipher.AES_256
     sum_tags: int = 0
     neighbours: int = 0
+    exposure: ExposureRule = ExposureRule.WARN
 
     def __post_init__(self) -> None:
         numbers = [partner.client for partner in self.partners]
@@ -155,6 +156,16 @@ class SignedRoster:
             raise VerificationError(f"the key is not the one that the roster lists for client {client}")
         return SignedRoster(self.roster, {**self.signatures, client: self.roster.sign(key)})
 
+    def merged(self, other: SignedRoster) -> SignedRoster:
+        """Return the roster with the signatures of both copies: partners sign apart and send their copies around.
+
+        Raises:
+            VerificationError: the copies are of different rosters.
+        """
+        if other.roster.hash != self.roster.hash:
+            raise VerificationError("the copies are of different rosters")
+        return SignedRoster(self.roster, {**self.signatures, **other.signatures})
+
 
 def save_roster(signed: SignedRoster, path: Path) -> None:
     """Write ``signed`` as JSON.
@@ -203,6 +214,7 @@ def parse_roster(content: Any) -> SignedRoster:
         cipher=Cipher(fields["cipher"]),
         sum_tags=int(fields["sum_tags"]),
         neighbours=int(fields["neighbours"]),
+        exposure=ExposureRule(fields["exposure"]),
     )
     signatures = {ClientId(int(client)): bytes.fromhex(value) for client, value in content["signatures"].items()}
     if any(len(signature) != SIGNATURE_SIZE for signature in signatures.values()):
@@ -227,4 +239,5 @@ def _roster_fields(roster: Roster) -> dict[str, object]:
         "cipher": roster.cipher.value,
         "sum_tags": roster.sum_tags,
         "neighbours": roster.neighbours,
+        "exposure": roster.exposure.value,
     }

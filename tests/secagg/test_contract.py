@@ -42,9 +42,10 @@ _round = iter(range(1, 10_000))
 def play(
     setup: Setup, quantizer: Quantizer, updates: Mapping[ClientId, FloatVector], dropouts: Mapping[ClientId, str] | None = None
 ) -> RoundResult:
+    round = next(_round)
     return run_round(
-        setup, updates, weights=WEIGHTS, round=next(_round), model_hash=MODEL, rng=SystemRng(), quantizer=quantizer,
-        dropouts=dropouts,
+        setup, updates, weights=WEIGHTS, round=round, model_hash=round.to_bytes(32, "big"), rng=SystemRng(),
+        quantizer=quantizer, dropouts=dropouts,
     )  # fmt: skip
 
 

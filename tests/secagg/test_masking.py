@@ -15,7 +15,7 @@ from securefl.errors import AbortReason, InputError, ParameterError, ProtocolAbo
 from securefl.secagg import run_round
 from securefl.secagg.base import Continue, RoundContext
 from securefl.secagg.journal import FileJournal, MemoryJournal
-from securefl.secagg.masking import MaskingOptions, PairwiseMasking, Party
+from securefl.secagg.masking import MaskingOptions, PairwiseMasking
 from securefl.secagg.masking.messages import PHASES, Phase
 from securefl.secagg.policy import Policy
 from securefl.types import ClientId
@@ -121,12 +121,12 @@ def test_a_client_killed_after_any_phase_cannot_begin_the_round_again(phase: Pha
     setup = make_setup()
     parties = dict(setup.parties)
     path = tmp_path / "journal.json"
-    parties[ClientId(2)] = Party(parties[ClientId(2)].identity, FileJournal(path, run_id=setup.run_id))
+    parties[ClientId(2)] = replace(parties[ClientId(2)], journal=FileJournal(path, run_id=setup.run_id))
     world = World(setup=replace(setup, parties=parties)).up_to(phase)
     restarted = PairwiseMasking(
         world.context,
         setup.signed.roster,
-        {ClientId(2): Party(parties[ClientId(2)].identity, FileJournal(path, run_id=setup.run_id))},
+        {ClientId(2): replace(parties[ClientId(2)], journal=FileJournal(path, run_id=setup.run_id))},
     )
     with pytest.raises(ProtocolAbort) as caught:
         begin(restarted, 2)
@@ -179,6 +179,30 @@ def test_a_journal_that_cannot_be_written_stops_the_round(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="can't write"):
         journal.begin(1)
     MemoryJournal().begin(1)
+
+
+def test_a_rerun_of_a_round_without_one_partner_is_refused_by_every_client() -> None:
+    """The full sum, then all but one of the same inputs: the difference would be that partner's update."""
+    setup = make_setup()
+    World(setup=setup, round=1).up_to(LAST)
+    again = World(setup=setup, round=2, absent=[3]).up_to(Phase.MASKED_INPUT)
+    bundle = again.bundle(Phase.CONSISTENCY)
+    for client in again.clients:
+        with pytest.raises(ProtocolAbort, match="partner 3") as caught:
+            again.show(client, bundle, Phase.CONSISTENCY)
+        assert caught.value.reason is AbortReason.DIFFERENCING
+    other_model = World(setup=setup, round=3, absent=[3], model_hash=b"o" * 32).up_to(LAST)
+    assert other_model.open().total.tolist() == other_model.expected((1, 2, 4, 5))
+
+
+def test_ten_rounds_with_a_different_dropout_each_complete_and_the_exposure_is_reported() -> None:
+    setup = make_setup(10)
+    for round in range(1, 11):
+        world = World(setup=setup, round=round, model_hash=bytes([round]) * 32, absent=[round]).up_to(LAST)
+        assert world.open().total.tolist() == world.expected(world.clients)
+    exposure = setup.parties[ClientId(1)].ledger.exposure()
+    assert exposure.openings == 9  # partner 1 was absent from its own
+    assert exposure.smallest is not None
 
 
 # The policy.

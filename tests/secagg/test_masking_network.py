@@ -42,7 +42,7 @@ class Network(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.round = next(_rounds)
-        self.world = World(setup=SETUP, round=self.round)
+        self.world = World(setup=SETUP, round=self.round, model_hash=self.round.to_bytes(32, "big"))
         self.states: dict[ClientId, ClientState | None] = dict(self.world.states)
         self.server: ServerState | None = self.world.scheme.server(frozenset(self.world.clients))
         self.to_server = dict(self.world.sent[Phase.ADVERTISE_KEYS])
@@ -185,7 +185,9 @@ def test_the_machine_reaches_an_opening_also_through_losses() -> None:
 )
 @pytest.mark.property
 def test_any_dropouts_give_the_survivors_sum_or_an_abort(drops: Mapping[int, Phase], order: list[int]) -> None:
-    world = World(setup=SEVEN, round=next(_rounds), absent=[c for c, p in drops.items() if p is Phase.ADVERTISE_KEYS])
+    round = next(_rounds)
+    absent = [client for client, phase in drops.items() if phase is Phase.ADVERTISE_KEYS]
+    world = World(setup=SEVEN, round=round, model_hash=round.to_bytes(32, "big"), absent=absent)
     try:
         for phase in Phase:
             if phase is not Phase.ADVERTISE_KEYS:

@@ -30,10 +30,10 @@ def write(path: Path, setup: MaskingSetup, rounds: int = 2) -> None:
     with TranscriptWriter(path, transcript_head(setup)) as writer:
         for round in range(1, rounds + 1):
             result = run_round(
-                setup, updates, weights=dict.fromkeys(updates, 1), round=round, model_hash=MODEL, rng=SystemRng(),
+                setup, updates, weights=dict.fromkeys(updates, 1), round=round, model_hash=bytes([round]) * 32, rng=SystemRng(),
                 quantizer=setup.signed.roster.quantizer, dropouts={ClientId(4): "masked_input"} if round == 2 else {},
             )  # fmt: skip
-            writer.add_round(round, model_hash=MODEL, messages=result.transcript)
+            writer.add_round(round, model_hash=bytes([round]) * 32, messages=result.transcript)
 
 
 def test_an_honest_run_replays_clean(tmp_path: Path) -> None:

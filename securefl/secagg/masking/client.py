@@ -212,6 +212,8 @@ class Masked:
         for sender, envelope in envelopes.items():
             if envelope.payload_size != size:
                 raise channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes, not {size}")
+        # Equal model, equal inputs: a re-run of a round with other survivors must not show a few partners' difference.
+        member.ledger.admit(channel.context.model_hash, survivors, round=channel.context.round)
         sent = member.write(Phase.CONSISTENCY, [party_list(survivors)], self.answered.sealed.digest, view)
         return Continue(Checked(member, self.held, survivors, _digests(envelopes), Answered(view, sent)), sent.message)
 

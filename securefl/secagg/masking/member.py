@@ -9,6 +9,7 @@ from securefl.crypto.signature import SigningKey
 from securefl.errors import AbortReason, TooFewClients
 from securefl.secagg.envelope import Channel, Envelope, Sealed, Slip, seal
 from securefl.secagg.journal import Journal
+from securefl.secagg.ledger import Ledger
 from securefl.secagg.masking.graph import Graph
 from securefl.secagg.masking.keys import KeySchedule
 from securefl.secagg.masking.messages import Phase, open_bundle
@@ -18,13 +19,14 @@ from securefl.types import ClientId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Client ``me`` in one round: the roster that it signed, its identity key, its journal, the graph of the round."""
+    """Client ``me`` in one round: the roster that it signed, its identity key, its journal and ledger, the round's graph."""
 
     me: ClientId
     channel: Channel
     roster: Roster
     identity: SigningKey
     journal: Journal
+    ledger: Ledger
     graph: Graph
 
     @property

@@ -14,12 +14,13 @@ from securefl.quantize import Quantizer
 from securefl.secagg.base import ClientState, Continue, RoundContext, ServerState
 from securefl.secagg.envelope import Channel
 from securefl.secagg.journal import Journal, MemoryJournal
+from securefl.secagg.ledger import Ledger
 from securefl.secagg.masking.client import advertise_keys
 from securefl.secagg.masking.graph import Graph, complete
 from securefl.secagg.masking.member import Member
 from securefl.secagg.masking.messages import PHASES, WIRE_ID
 from securefl.secagg.masking.server import Advertising, Operator
-from securefl.secagg.policy import Policy
+from securefl.secagg.policy import ExposureRule, Policy
 from securefl.secagg.roster import Partner, Roster, SignedRoster
 from securefl.types import ClientId, RingVector, Rng
 
@@ -32,6 +33,7 @@ class MaskingOptions:
     minimum: int = 2
     threshold: int | None = None
     cipher: Cipher = Cipher.AES_256
+    exposure: ExposureRule = ExposureRule.WARN
 
     def policy(self, parties: int) -> Policy:
         """Return the policy for ``parties`` clients; raises ParameterError."""
@@ -42,10 +44,11 @@ class MaskingOptions:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One client's side of a run: its identity key and its journal."""
+    """One client's side of a run: its identity key, its journal and its ledger."""
 
     identity: SigningKey
     journal: Journal
+    ledger: Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class PairwiseMasking:
             raise ParameterError(f"update dtype={update.dtype} shape={update.shape} must be a vector of the roster's ring")
         party = self.parties[me]
         member = Member(
-            me=me, channel=self.channel, roster=self.roster, identity=party.identity, journal=party.journal, graph=self.graph
+            me=me, channel=self.channel, roster=self.roster, identity=party.identity, journal=party.journal,
+            ledger=party.ledger, graph=self.graph,
         )  # fmt: skip
         return advertise_keys(member, update, rng=rng)
 
@@ -128,9 +132,13 @@ def set_up(
     started = time.process_time()
     if len(run_id) != 32:
         raise ParameterError(f"run_id of {len(run_id)} bytes must have 32")
-    parties = {client: Party(SigningKey.generate(rng=rng), MemoryJournal()) for client in sorted(clients)}
-    identities = {client: party.identity for client, party in parties.items()}
+    identities = {client: SigningKey.generate(rng=rng) for client in sorted(clients)}
     signed = make_roster(identities, quantizer, MaskingOptions() if options is None else options)
+    roster = signed.roster
+    parties = {
+        client: Party(identity, MemoryJournal(), Ledger(roster.clients, roster.policy, rule=roster.exposure))
+        for client, identity in identities.items()
+    }
     seconds, warnings = time.process_time() - started, _warnings(signed.roster.policy)
     return MaskingSetup(run_id=run_id, signed=signed, parties=parties, setup_seconds=seconds, warnings=warnings)
 
@@ -146,7 +154,9 @@ def make_roster(identities: Mapping[ClientId, SigningKey], quantizer: Quantizer,
         raise ParameterError(f"masking takes MaskingOptions, not {type(options).__name__}")
     partners = tuple(Partner(client, f"partner {client}", key.verify_key) for client, key in sorted(identities.items()))
     policy = options.policy(len(partners))
-    roster = Roster(epoch=1, partners=partners, policy=policy, quantizer=quantizer, cipher=options.cipher)
+    roster = Roster(
+        epoch=1, partners=partners, policy=policy, quantizer=quantizer, cipher=options.cipher, exposure=options.exposure
+    )
     signed = SignedRoster(roster, {client: roster.sign(key) for client, key in identities.items()})
     signed.verify()
     return signed

@@ -1,0 +1,194 @@
+"""Which sums a client helped to open, and what they say together: the defence against differencing across rounds.
+
+Sums over the *same* inputs (a re-run on the same model, sample counts, metrics on one model) are rows of one matrix over the
+rationals. If its row space holds a non-zero vector on fewer than ``minimum + colluders`` partners, the sums together show that
+few partners, and the client refuses to sign the survivors. Inputs are the same if their *lineage* is: the model hash, for
+updates. Updates of different rounds are different inputs, so a dropout in one round is no differencing; but they are alike
+where the model hardly moved, so the ledger reports how exposed the partners would be if they were equal, and the roster says
+whether to warn, to insist on a fixed cohort, or to refuse.
+
+What is static and travels in every round (sample weights) is exposed exactly as the report says. Each client keeps a ledger of
+its own; nothing here rests on the operator.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from securefl.errors import AbortReason, InputError, ParameterError, ProtocolAbort
+from securefl.secagg.journal import write_durably
+from securefl.secagg.policy import ExposureRule, Policy
+from securefl.types import ClientId
+
+SUBSET_LIMIT = 1_000_000
+"""A roster whose subsets of ``minimum + colluders - 1`` partners are more than this is refused: each would be tested."""
+
+_EXPOSURE_SUBSETS = 20_000
+
+Row = list[Fraction]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What all opened updates would show if every round's inputs were the same.
+
+    ``smallest`` are the partners of the smallest combination that was found, ``None`` if none was found within the search.
+    """
+
+    openings: int
+    rank: int
+    smallest: frozenset[ClientId] | None
+
+
+class Ledger:
+    """One client's record of the sums that it helped to open in a run, kept in ``path`` if there is one."""
+
+    def __init__(
+        self, clients: Iterable[ClientId], policy: Policy, *, rule: ExposureRule = ExposureRule.WARN, path: Path | None = None
+    ) -> None:
+        """Open the ledger.
+
+        Raises:
+            ParameterError: the roster has too many subsets to test.
+            InputError: ``path`` holds something that is no ledger.
+        """
+        self._clients = tuple(sorted(clients))
+        self._size = policy.minimum + policy.colluders - 1
+        self._rule = rule
+        self._path = path
+        self._rows: dict[bytes, list[frozenset[ClientId]]] = {}
+        subsets = math.comb(len(self._clients), self._size)
+        if subsets > SUBSET_LIMIT:
+            n = len(self._clients)
+            raise ParameterError(f"{subsets} subsets of {self._size} of {n} partners must be <= {SUBSET_LIMIT}")
+        if path is not None and path.exists():
+            self._rows = _load(path)
+
+    def admit(self, lineage: bytes, survivors: frozenset[ClientId], *, round: int) -> None:
+        """Record that the sum of ``survivors`` over the inputs of ``lineage`` is opened; written before it returns.
+
+        Raises:
+            ProtocolAbort: DIFFERENCING, with the combination that would expose too few partners; nothing is recorded.
+        """
+        earlier = self._rows.get(lineage, [])
+        if survivors in earlier:
+            return
+        found = self._combination([*earlier, survivors], self._size)
+        if found is not None:
+            raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=f"sums over the same inputs: {_written(found)}")
+        self._apply_rule(survivors, round)
+        self._rows[lineage] = [*earlier, survivors]
+        if self._path is not None:
+            content = {key.hex(): [sorted(row) for row in rows] for key, rows in self._rows.items()}
+            write_durably(self._path, json.dumps(content).encode())
+
+    def exposure(self) -> Exposure:
+        """Return what all openings would show together if the inputs of all rounds were the same."""
+        rows = self._all()
+        basis = _reduced(self._matrix(rows))
+        smallest = None
+        budget = _EXPOSURE_SUBSETS
+        for size in range(1, len(self._clients) + 1):
+            budget -= math.comb(len(self._clients), size)
+            if budget < 0 or smallest is not None:
+                break
+            found = self._combination(rows, size)
+            smallest = None if found is None else frozenset(found)
+        return Exposure(openings=len(rows), rank=len(basis), smallest=smallest)
+
+    def _apply_rule(self, survivors: frozenset[ClientId], round: int) -> None:
+        rows = self._all()
+        match self._rule:
+            case ExposureRule.WARN:
+                return
+            case ExposureRule.FIXED_COHORT:
+                if any(row != survivors for row in rows):
+                    detail = f"the cohort of this run is {sorted(rows[0])}, not {sorted(survivors)}"
+                    raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=detail)
+            case ExposureRule.REFUSE:
+                found = self._combination([*rows, survivors], self._size)
+                if found is not None:
+                    detail = f"sums of alike updates: {_written(found)}"
+                    raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=detail)
+
+    def _all(self) -> list[frozenset[ClientId]]:
+        return list(dict.fromkeys(row for rows in self._rows.values() for row in rows))
+
+    def _matrix(self, rows: Sequence[frozenset[ClientId]]) -> list[Row]:
+        return [[Fraction(client in row) for client in self._clients] for row in dict.fromkeys(rows)]
+
+    def _combination(self, rows: Sequence[frozenset[ClientId]], size: int) -> dict[ClientId, Fraction] | None:
+        """Return a non-zero combination of the rows on at most ``size`` partners, or ``None``.
+
+        In the reduced echelon form a combination's pivot entries are its coefficients, so only rows whose pivot lies in
+        the subset can take part: the test of a subset is a matrix of at most ``size`` rows.
+        """
+        basis = _reduced(self._matrix(rows))
+        for columns in itertools.combinations(range(len(self._clients)), size):
+            used = [row for pivot, row in basis.items() if pivot in columns]
+            outside = [[entry for column, entry in enumerate(row) if column not in columns] for row in used]
+            coefficients = _dependency(outside)
+            if coefficients is not None:
+                return dict(self._sum(coefficients, used))
+        return None
+
+    def _sum(self, coefficients: Sequence[Fraction], rows: Sequence[Row]) -> Iterator[tuple[ClientId, Fraction]]:
+        for column, client in enumerate(self._clients):
+            entry = sum((c * row[column] for c, row in zip(coefficients, rows, strict=True)), Fraction(0))
+            if entry:
+                yield client, entry
+
+
+def _reduced(rows: Sequence[Row]) -> dict[int, Row]:
+    """Return the rows' reduced echelon form over the rationals, by pivot column."""
+    basis: dict[int, Row] = {}
+    for row in rows:
+        rest = list(row)
+        for pivot, other in basis.items():
+            if rest[pivot]:
+                rest = [a - rest[pivot] * b for a, b in zip(rest, other, strict=True)]
+        pivot = next((column for column, entry in enumerate(rest) if entry), -1)
+        if pivot < 0:
+            continue
+        rest = [entry / rest[pivot] for entry in rest]
+        for known, other in basis.items():
+            if other[pivot]:
+                basis[known] = [a - other[pivot] * b for a, b in zip(other, rest, strict=True)]
+        basis[pivot] = rest
+    return basis
+
+
+def _dependency(rows: Sequence[Row]) -> list[Fraction] | None:
+    """Return non-zero coefficients that take the rows to zero, or ``None`` if they are independent."""
+    done: dict[int, tuple[Row, Row]] = {}
+    for index, row in enumerate(rows):
+        rest, made_of = list(row), [Fraction(column == index) for column in range(len(rows))]
+        for pivot, (other, other_made_of) in done.items():
+            if rest[pivot]:
+                factor = rest[pivot] / other[pivot]
+                rest = [a - factor * b for a, b in zip(rest, other, strict=True)]
+                made_of = [a - factor * b for a, b in zip(made_of, other_made_of, strict=True)]
+        pivot = next((column for column, entry in enumerate(rest) if entry), -1)
+        if pivot < 0:
+            return made_of
+        done[pivot] = (rest, made_of)
+    return None
+
+
+def _written(combination: Mapping[ClientId, Fraction]) -> str:
+    terms = (f"{'-' if coefficient < 0 else '+'} {abs(coefficient)} x partner {c}" for c, coefficient in combination.items())
+    return "a combination shows " + " ".join(terms)
+
+
+def _load(path: Path) -> dict[bytes, list[frozenset[ClientId]]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {bytes.fromhex(key): [frozenset(ClientId(int(c)) for c in row) for row in rows] for key, rows in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"ledger {path} can't be read: {error}") from error
