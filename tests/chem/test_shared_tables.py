@@ -62,7 +62,7 @@ TABLES: dict[str, tuple[Reader, int, TaskKind]] = {
     "hiv": (panel("hiv.parquet"), 41_127, CLASSIFICATION),
     "biogen": (panel("biogen_adme_3521.csv.gz", smiles="SMILES"), 11_318, REGRESSION),
 }  # fmt: skip
-SAMPLE = 450
+SAMPLE = 300
 
 
 def sample(table: Table, tasks: int) -> Table:
