@@ -109,6 +109,7 @@ def test_a_small_default_dataset_resumes(files: Mapping[str, bytes], tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # half a minute of two idle cores, many of two busy ones
 def test_the_default_dataset(files: Mapping[str, bytes], tmp_path: Path) -> None:
     dataset = default_dataset(DataConfig(), tmp_path)
     sizes = [len(np.unique(dataset.cells(partner).compound)) for partner in range(5)]
