@@ -62,7 +62,7 @@ class Member:
         model_hash = hashlib.sha256(reader.view(len(body) - 4)).digest()
         site = self._site
         context = RoundContext(run_id=site.run_id, round=self._round, roster_hash=site.roster.hash, model_hash=model_hash)
-        scheme = PairwiseMasking(context, site.roster, {site.me: Party(site.identity, site.journal)})
+        scheme = PairwiseMasking(context, site.roster, {site.me: Party(site.identity, site.journal, site.ledger)})
         vector, _ = encode_input(site.update(self._round), site.weight, site.roster.quantizer, site.me)
         step = scheme.client(site.me, vector, rng=self._rng)
         self._state = step.state

@@ -1,7 +1,7 @@
 """A partner's data folder: its identity, the roster that it signed, its journal, its inputs, and what the round opened.
 
-``identity.key`` and ``journal.json`` are readable for their owner alone (0600) and never leave the folder; ``inputs`` hold
-``round-N.npy`` with the partner's update and ``weight.json`` with its weight.
+``identity.key`` and ``journal.json`` are readable for their owner alone (0600) and never leave the folder. ``inputs`` hold the
+partner's update of each round as ``round-N.npy``; ``run.json`` has the run, the partner's number and its weight.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from securefl.crypto.signature import SEED_SIZE, SigningKey
+from securefl.crypto.signature import SigningKey
 from securefl.errors import InputError, VerificationError
 from securefl.secagg.journal import FileJournal, write_durably
+from securefl.secagg.keyfile import load_key, save_key
+from securefl.secagg.ledger import Ledger
 from securefl.secagg.roster import Roster, SignedRoster, load_roster, save_roster
-from securefl.types import ClientId, FloatVector, Secret
+from securefl.types import ClientId, FloatVector, SystemRng
 
 RUN_FILE, KEY_FILE, ROSTER_FILE, JOURNAL_FILE = "run.json", "identity.key", "roster.json", "journal.json"
+LEDGER_FILE = "ledger.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Site:
     roster: Roster
     identity: SigningKey = field(repr=False)
     journal: FileJournal = field(repr=False)
+    ledger: Ledger = field(repr=False)
 
     def update(self, round: int) -> NDArray[np.float64]:
         """Return this partner's update of ``round``, float64, shape (d,).
@@ -78,7 +82,7 @@ def create_site(folder: Path, new: NewSite) -> None:
     if folder.exists():
         raise InputError(f"site {folder} exists already")
     (folder / "inputs").mkdir(parents=True)
-    write_durably(folder / KEY_FILE, new.identity.seed().expose())
+    save_key(new.identity, folder / KEY_FILE, rng=SystemRng())
     save_roster(new.signed, folder / ROSTER_FILE)
     for round, update in new.updates.items():
         np.save(folder / "inputs" / f"round-{round}.npy", update, allow_pickle=False)
@@ -96,15 +100,14 @@ def open_site(folder: Path) -> Site:
     try:
         content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         me, run_id, weight = ClientId(int(content["client"])), bytes.fromhex(content["run_id"]), int(content["weight"])
-        seed = (folder / KEY_FILE).read_bytes()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"site {folder}: {error}") from error
-    if len(seed) != SEED_SIZE:
-        raise InputError(f"site {folder}: identity key has {len(seed)} bytes, must be {SEED_SIZE}")
-    identity = SigningKey(Secret(seed))
+    identity = load_key(folder / KEY_FILE)
     signed = load_roster(folder / ROSTER_FILE)
     signed.verify()
     if signed.roster.keys.get(me) != identity.verify_key:
         raise VerificationError(f"site {folder}: the roster lists another key for client {me}")
     journal = FileJournal(folder / JOURNAL_FILE, run_id=run_id)
-    return Site(folder, me, run_id, weight, signed.roster, identity, journal)
+    roster = signed.roster
+    ledger = Ledger(roster.clients, roster.policy, rule=roster.exposure, path=folder / LEDGER_FILE)
+    return Site(folder, me, run_id, weight, roster, identity, journal, ledger)
