@@ -13,7 +13,7 @@ from types import TracebackType
 
 import typer
 
-from securefl.cli import aggregate, attack, data, demo, doctor, report, run
+from securefl.cli import aggregate, attack, data, demo, doctor, keys, report, roster, run, transcript
 from securefl.errors import SecureFLError
 
 EXIT_CODES = (
@@ -33,6 +33,9 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(report.app, name="report")
+app.add_typer(keys.app, name="keys")
+app.add_typer(roster.app, name="roster")
+app.add_typer(transcript.app, name="transcript")
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("attack")(attack.attack)

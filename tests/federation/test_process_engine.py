@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from stand_ins import CountingRng
 
+from securefl.crypto.signature import SigningKey
 from securefl.errors import DecodeError, ProtocolAbort, VerificationError
 from securefl.federation.process.frames import HEADER_SIZE, MAX_BODY_SIZE, Frame, Kind, read_header
 from securefl.federation.process.launch import consortium, site_folder
 from securefl.federation.process.relay import Capture, ignore
 from securefl.federation.process.site import KEY_FILE, open_site
 from securefl.quantize import Quantizer
+from securefl.secagg.keyfile import save_key
 from securefl.secagg.masking.protocol import MaskingSetup, set_up
 from securefl.types import ClientId, FloatVector
 
@@ -147,7 +149,7 @@ def test_many_partners(tmp_path: Path, n: int) -> None:
 def test_a_site_with_another_key_is_refused(tmp_path: Path) -> None:
     run_rounds(3, 1, tmp_path / "sites")
     folder = site_folder(tmp_path / "sites", ClientId(1))
-    (folder / KEY_FILE).write_bytes(bytes(range(32)))
+    save_key(SigningKey.generate(rng=CountingRng()), folder / KEY_FILE, rng=CountingRng())
     with pytest.raises(VerificationError, match="another key for client 1"):
         open_site(folder)
 

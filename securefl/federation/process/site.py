@@ -1,7 +1,7 @@
 """A partner's data folder: its identity, the roster that it signed, its journal, its inputs, and what the round opened.
 
-``identity.key`` and ``journal.json`` are readable for their owner alone (0600) and never leave the folder. ``inputs`` hold the
-partner's update of each round as ``round-N.npy``; ``run.json`` has the run, the partner's number and its weight.
+``identity.key``, ``journal.json`` and ``ledger.json`` are readable for their owner alone (0600) and never leave the folder;
+``inputs`` hold ``round-N.npy`` with the partner's update and ``weight.json`` with its weight.
 """
 
 from __future__ import annotations
