@@ -2,10 +2,10 @@
 
 A decrypted CKKS vector is the message plus an error that is linear in the secret key, so that raw decryptions give the key
 away [LM21]. Gaussian noise on every released number hides the error: the released distribution and the one without the
-error differ by ``KL = |error|^2 / (2 std^2)``. [LMSS22] show that ``q`` releases of a mechanism with
-``KL <= 2^(-k-7) / q`` keep ``k`` bits of security, which gives ``std = 8 * sqrt(q) * 2^(k/2) * |error|``. A release is a
-whole vector: ``|error|`` is the Euclidean norm over all its ciphertexts. With ``k = 40`` (statistical security) the total
-variation distance over all releases of a key is at most 2^-24 by Pinsker's inequality.
+error differ by ``KL = |error|^2 / (2 std^2)``. The rule of [LMSS22] for ``q`` releases and ``k`` bits of statistical security,
+``KL <= 2^(-k-7) / q``, gives ``std = 8 * sqrt(q) * 2^(k/2) * |error|``. A release is a whole vector: ``|error|`` is the
+Euclidean norm over all its ciphertexts. With ``k = 40`` the total variation distance over all releases of a key is at most
+2^-24 by Pinsker's inequality, whatever the adversary's test.
 
 The error's norm is bounded for honestly made ciphertexts. NOT covered: a dishonest encryptor who sends a ciphertext with a
 larger error, and the pseudo-random generator of the homomorphic library itself. The noise is a rounded Gaussian in double

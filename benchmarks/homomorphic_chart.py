@@ -1,0 +1,68 @@
+"""Draw what the benchmark of the homomorphic sums measured: a client's CPU seconds against coordinates, one line a scheme.
+
+python benchmarks/homomorphic_chart.py [benchmarks/results/homomorphic.json] writes an SVG beside the JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+COLOURS = {"plaintext": "#8a8a8a", "masking": "#0072b2", "bfv": "#009e73", "ckks": "#e69f00", "paillier": "#d55e00"}
+"""Okabe and Ito's colours, which people with colour blindness can tell apart."""
+
+PANELS = (
+    ("client_seconds", "one client, CPU seconds"),
+    ("decryptor_seconds", "decryptor, CPU seconds"),
+    ("bytes_up_per_parameter", "bytes up for each coordinate"),
+)
+
+
+def lines(cells: list[dict[str, Any]], field: str, n: int) -> dict[str, list[tuple[int, float]]]:
+    """Return the points (d, value) of each scheme at ``n`` clients, zeros left out (a log axis has none)."""
+    found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for cell in cells:
+        if cell["n"] == n and cell.get(field, 0) > 0:
+            found[cell["scheme"]].append((cell["d"], cell[field]))
+    return {scheme: sorted(points) for scheme, points in found.items()}
+
+
+def draw(content: dict[str, Any], out: Path) -> None:
+    """Write the chart of ``content`` to ``out``."""
+    n = min(cell["n"] for cell in content["grid"])
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(12, 3.8), layout="constrained")
+    for axis, (field, title) in zip(axes, PANELS, strict=True):
+        for scheme, points in lines(content["grid"], field, n).items():
+            xs, ys = zip(*points, strict=True)
+            axis.plot(xs, ys, marker="o", color=COLOURS[scheme], label=scheme)
+        axis.set(xscale="log", xlabel="coordinates", title=title)
+        if field.startswith("bytes"):
+            axis.set_ylim(bottom=0)
+        else:
+            axis.set_yscale("log")
+        axis.grid(alpha=0.3)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(f"What one round costs with {n} clients (load of the machine: {content['environment']['load']:.1f})")
+    figure.savefig(out)
+
+
+def main() -> None:
+    """Draw the chart of the JSON that is named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(__file__).parent / "results" / "homomorphic.json"
+    parser.add_argument("source", type=Path, nargs="?", default=default)
+    options = parser.parse_args()
+    draw(json.loads(options.source.read_text(encoding="utf-8")), options.source.with_suffix(".svg"))
+
+
+if __name__ == "__main__":
+    main()
