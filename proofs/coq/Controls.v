@@ -1,10 +1,10 @@
 (* Instances and controls: the hypotheses of the theorems can be met, and what goes wrong
    when one is dropped.                                                               *)
 From Coq Require Import ZArith.
-From mathcomp Require Import all_ssreflect ssralg ssrnum ssrint finalg matrix poly zmodp.
+From mathcomp Require Import all_ssreflect ssralg ssrnum ssrint intdiv finalg matrix poly zmodp.
 From SecureFL Require Import Fibre Masking Hiding CompleteGraph Average Generator Shamir SharedSeeds Quorum.
 From SecureFL Require Quantize Packing.
-From SecureFL Require Import Paillier DifferentialPrivacy Geometric DistributedNoise SupportGuard.
+From SecureFL Require Import Paillier ThresholdPaillier DifferentialPrivacy Geometric DistributedNoise SupportGuard.
 Set Implicit Arguments.
 Unset Strict Implicit.
 Unset Printing Implicit Defensive.
@@ -118,6 +118,26 @@ Proof. exact: (@paillier_crt 5 7 2 4 3). Qed.
 Example paillier_bad_pq : ~ exists mu, (6 * mu = 1 %[mod 21])%N.
 Proof.
 by case=> mu /(congr1 (fun a => a %% 3)%N); rewrite !(modn_dvdm _ (_ : 3 %| 21)%N) // -modnMml.
+Qed.
+
+(* Threshold: n = 7 * 11, two of two parties, d = 540, the polynomial 540 + X ... *)
+Example threshold_77 (mr : seq (nat * nat)) : all (fun c => coprime c.2 77) mr ->
+  let c := agg 77 [seq enc 77 c.1 c.2 | c <- mr] in
+  let total := combined (c%:R : 'Z_(77 * 77)) setT (fun i : 'I_2 => 540%:Z + point i) in
+  ((L 77 (val total) * 53) %% 77 = sumn [seq c.1 | c <- mr] %% 77)%N.
+Proof.
+move=> cop; apply: (@threshold_decrypt 2 7 11 3 5 540 53 setT (540%:Z%:P + 'X) _ (fun=> 0)) => //.
+- rewrite cardsT card_ord (leq_trans (size_add _ _)) // geq_max size_polyX.
+  by rewrite (leq_trans (size_polyC_leq1 _)).
+- by rewrite hornerD hornerC hornerX addr0.
+- by move=> i; rewrite hornerD hornerC hornerX mulr0 addr0.
+Qed.
+(* ... and one of them alone does not interpolate it. *)
+Example one_share_too_few : \sum_(i in [set ord0 : 'I_2]) lagrange_integer [set ord0] i *
+  (540%:Z%:P + 'X).[point i] != delta 2 * (540%:Z%:P + 'X).[0].
+Proof.
+rewrite big_set1 /lagrange_integer /denominator setDv !big_set0 mulr1 divz1.
+by rewrite !hornerD !hornerC !hornerX.
 Qed.
 
 (* 8. Differential privacy. Randomised response with 3/4 is (3, 0)-private ... *)

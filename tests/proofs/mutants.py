@@ -40,6 +40,7 @@ SERVER = "securefl.secagg.masking.server"
 SHAMIR = "securefl.crypto.shamir"
 QUANTIZER = "securefl.quantize:Quantizer"
 PAILLIER = "securefl.crypto.paillier"
+THRESHOLD = "securefl.crypto.threshold_paillier"
 PACKING = "securefl.crypto.packing:Packing"
 POLICY = "securefl.secagg.policy:Policy"
 GUARD = "securefl.federation.guards:SupportGuard"
@@ -78,6 +79,10 @@ MUTANTS = (
     Mutant(f"{PAILLIER}:_Half.decrypt", "powers(ciphertexts, prime - 1", "powers(ciphertexts, prime"),
     Mutant(f"{PAILLIER}:Encryptor.encrypt", "1 + plaintext * n", "1 - plaintext * n"),
     Mutant(f"{PAILLIER}:add_ciphertexts", "left * right", "left * left"),
+    Mutant(f"{THRESHOLD}:_lagrange", "index - other", "other - index"),
+    Mutant(f"{THRESHOLD}:partially_decrypt", "2 * key.delta", "key.delta"),
+    Mutant(f"{THRESHOLD}:combine", "2 * _lagrange", "_lagrange"),
+    Mutant(f"{THRESHOLD}:deal", "index**power", "index"),
     Mutant(f"{GUARD}.of", "support < k", "support <= k"),
     Mutant(f"{GUARD}.released", "rows[self.withheld] = shared[FIRST_WEIGHT][self.withheld]", "rows[self.withheld] = 0"),
 )
