@@ -6,6 +6,7 @@ same protocol as the updates.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -37,6 +38,11 @@ class Operator:
     def model_hash(self) -> bytes:
         """32 bytes over architecture and weights, to which the round is bound."""
         return model_hash(self._layout, self.trunk)
+
+    @property
+    def score_hash(self) -> bytes:
+        """32 bytes that bind the sum of scores: other inputs than the updates that are trained from the same trunk."""
+        return hashlib.sha256(b"securefl/score/1" + self.model_hash).digest()
 
     def apply(self, result: RoundResult, *, round: int) -> None:
         """Add the weighted mean of the opened updates to the trunk.

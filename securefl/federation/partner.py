@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,10 @@ from securefl.chem.dataset import Dataset, Fold
 from securefl.config import RunConfig
 from securefl.errors import InputError
 from securefl.federation.guards import SupportGuard
-from securefl.learning.cells import Scaling, records_of, scaling_of
+from securefl.learning.cells import records_of, scaling_of
 from securefl.learning.heads import Heads
 from securefl.learning.layout import TensorLayout
-from securefl.learning.local import PlainTrainer, Seat, TrainerFactory
+from securefl.learning.local import PlainTrainer, PrivateTraining, Seat
 from securefl.learning.model import PartnerHeads
 from securefl.learning.trunk import Trunk
 from securefl.learning.validation import NullModel, explained_deviance
@@ -38,16 +38,15 @@ def partner_seed(seed: int, partner: int) -> int:
 class Terms:
     """What all partners of a run agree on beside the config.
 
-    ``layout`` lists the tensors that are aggregated; the others of the trunk are frozen. ``trainers`` and ``scaling``
-    replace the plain ones in a private arm.
+    ``layout`` lists the tensors that are aggregated; the others of the trunk are frozen. ``private`` replaces the plain
+    trainer and the plain scaling of targets.
     """
 
     layout: TensorLayout
     config: RunConfig
     seed: int
     guard_k: int | None = None
-    trainers: TrainerFactory | None = None
-    scaling: Callable[[Dataset, int], Scaling] = scaling_of
+    private: PrivateTraining | None = None
     device: str = "cpu"
 
 
@@ -60,7 +59,7 @@ class Partner:
         self.name = dataset.partners[number]
         self._layout = terms.layout
         self._epochs = config.federation.local_epochs
-        self._scaling = terms.scaling(dataset, number)
+        self._scaling = terms.private.scaling(dataset, number) if terms.private else scaling_of(dataset, number)
         self._train = records_of(dataset, self._scaling, dataset.cells(number, Fold.TRAIN))
         self._validation = records_of(dataset, self._scaling, dataset.cells(number, Fold.VALIDATION))
         if not len(self._train):
@@ -71,7 +70,9 @@ class Partner:
             parameter.requires_grad_(name in terms.layout.names)
         self._heads = Heads(len(self._scaling), self._trunk.width).to(device)
         seat = Seat(partner=number, records=self._train, seed=partner_seed(terms.seed, number))
-        self._trainer = terms.trainers(seat) if terms.trainers else PlainTrainer(seat, config=config.federation, device=device)
+        self._trainer = (
+            terms.private.trainers(seat) if terms.private else PlainTrainer(seat, config=config.federation, device=device)
+        )
         self.guard = SupportGuard.of(self._train.support, k=terms.guard_k) if terms.guard_k is not None else None
         self._shared: dict[str, NDArray[np.float32]] = {}
         self.seconds = 0.0

@@ -29,12 +29,12 @@ def first_trunk(dataset: Dataset, config: RunConfig, seed: int, start: Model | N
     return {name: value.copy() for name, value in start.trunk.items()}
 
 
-def heads_of(start: Model | None, partner: int) -> PartnerHeads:
+def heads_of(start: Model, partner: int) -> PartnerHeads:
     """Return the heads with which ``partner`` begins.
 
     Raises:
         ParameterError: ``start`` has none of it.
     """
-    if start is None or partner not in start.heads:
+    if partner not in start.heads:
         raise ParameterError(f"start has no heads of partner {partner}")
     return start.heads[partner]

@@ -24,7 +24,6 @@ from securefl.federation.partner import Partner, Terms
 from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
 from securefl.federation.releases import FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
 from securefl.federation.starts import first_trunk, heads_of
-from securefl.learning.cells import scaling_of
 from securefl.learning.layout import TensorLayout, trunk_layout
 from securefl.learning.local import PrivateTraining, limit_threads
 from securefl.learning.model import Model, PartnerHeads
@@ -64,7 +63,8 @@ class _Federation:
         before = dict(self.operator.trunk)
         updates = dict(zip(self.clients, self._train(), strict=True))
         weights = self.weights([partner.records for partner in self.partners])
-        result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number)
+        model = self.operator.model_hash
+        result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number, model=model)
         self.operator.apply(result, round=number)
         self._hand_out()
         return RoundTrace(round=number, names=self.layout.names, before=before, updates=updates, weights=weights, result=result)
@@ -76,7 +76,8 @@ class _Federation:
             for client, partner in zip(self.clients, self.partners, strict=True)
         }
         weights = self.weights([partner.validation_cells for partner in self.partners])
-        result = self._aggregate(scores, weights, protocol_round=2 * number, number=number)
+        model = self.operator.score_hash
+        result = self._aggregate(scores, weights, protocol_round=2 * number, number=number, model=model)
         return float(result.total[0]) / result.weight if result.weight else 0.0
 
     def _aggregate(
@@ -86,13 +87,14 @@ class _Federation:
         *,
         protocol_round: int,
         number: int,
+        model: bytes,
     ) -> RoundResult:
         return run_round(
             self.setup,
             vectors,
             weights=weights,
             round=protocol_round,
-            model_hash=self.operator.model_hash,
+            model_hash=model,
             rng=self.rng,
             quantizer=self.quantizer,
             dropouts=self.dropouts.get(number, {}),
@@ -152,18 +154,8 @@ def train_federated(
     """
     layout = trunk_layout(dataset.bits, config.model.hidden)
     chosen = layout.only(tuple(tensors)) if tensors is not None else layout
-    terms = Terms(
-        layout=chosen,
-        config=config,
-        seed=seed,
-        guard_k=guard_k,
-        trainers=private.trainers if private else None,
-        scaling=private.scaling if private else scaling_of,
-        device=device,
-    )
-    count = config.federation.rounds if rounds is None else rounds
-    if count < 1:
-        raise ParameterError(f"rounds={count} must be >= 1")
+    terms = Terms(layout=chosen, config=config, seed=seed, guard_k=guard_k, private=private, device=device)
+    count = _checked(config.federation.rounds if rounds is None else rounds)
     federation = _assemble(
         [Partner(dataset, number, terms) for number in range(len(dataset.partners))],
         Operator(
@@ -172,9 +164,16 @@ def train_federated(
         terms,
         _Protocol(scheme=scheme, rng=rng, options=options, dropouts=dropouts or {}),
     )
-    for partner in federation.partners if start is not None else ():
-        partner.take_heads(heads_of(start, partner.number))
+    if start is not None:
+        for partner in federation.partners:
+            partner.take_heads(heads_of(start, partner.number))
     return _run(federation, count, config=config, scored=private is None, progress=progress, observer=observer)
+
+
+def _checked(rounds: int) -> int:
+    if rounds < 1:
+        raise ParameterError(f"rounds={rounds} must be >= 1")
+    return rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +198,7 @@ def _assemble(partners: Sequence[Partner], operator: Operator, terms: Terms, pro
         rng=protocol.rng,
         dropouts=protocol.dropouts,
         # Noise must come from the generator in a fixed order, so private trainers take turns.
-        workers=1 if terms.trainers else min(torch.get_num_threads(), len(partners)),
+        workers=1 if terms.private else min(torch.get_num_threads(), len(partners)),
     )
 
 
