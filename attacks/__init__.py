@@ -1,0 +1,45 @@
+"""Attacks on federated training over sparse chemistry inputs: what each party really learns, as figures with intervals.
+
+``audit`` runs everything on one arm of a run. The single attacks also work on an auditor's own tensors:
+
+>>> import numpy as np
+>>> from attacks import fingerprint_recovery, union_of_bits
+>>> compounds = np.array([[1, 1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1, 1]], dtype=float)
+>>> update = compounds.T @ np.array([[0.3, -0.1, 0.0, 0.2], [0.0, 0.5, 0.4, 0.0]])
+>>> sorted(fingerprint_recovery(update).fingerprints.toarray()[:, :3].tolist())
+[[0, 0, 1], [1, 1, 1]]
+>>> union_of_bits(update).tolist()
+[0, 1, 2, 3, 4, 5, 6, 7]
+"""
+
+from __future__ import annotations
+
+from attacks.audit import NAMES, audit
+from attacks.bit_union import could_be_member, union_of_bits
+from attacks.fingerprint_recovery import Recovery, fingerprint_recovery
+from attacks.label_inference import Labels, label_inference
+from attacks.lira import lira
+from attacks.membership_loss import membership_loss
+from attacks.rmia import rmia
+from attacks.score import Score, auc, clopper_pearson, min_certifiable_fpr, tpr_at_fpr
+from attacks.view import AdversaryView
+
+__all__ = [
+    "NAMES",
+    "AdversaryView",
+    "Labels",
+    "Recovery",
+    "Score",
+    "auc",
+    "audit",
+    "clopper_pearson",
+    "could_be_member",
+    "fingerprint_recovery",
+    "label_inference",
+    "lira",
+    "membership_loss",
+    "min_certifiable_fpr",
+    "rmia",
+    "tpr_at_fpr",
+    "union_of_bits",
+]

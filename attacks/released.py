@@ -115,7 +115,8 @@ def load_as_run(folder: Path, dataset: Dataset, *, step: float, noisy: bool = Fa
     if not paths:
         return None
     try:
-        with np.load(paths[0], allow_pickle=False) as archive:
+        # Opened here, since numpy would leave a broken archive open.
+        with paths[0].open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
         initial, total = found["initial"], found["total"].astype(np.float64)
         updates = {p: found[f"update_{p}"] for p in range(len(dataset.partners)) if f"update_{p}" in found}

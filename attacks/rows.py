@@ -22,6 +22,8 @@ from securefl.errors import ParameterError
 FLOAT_NOISE = 2.0**-20
 """Rounding of an update that was computed in float32, relative to its largest entry."""
 PROJECTED = 8
+FEWEST_ROWS = 100
+"""Under so many rows, equal lengths are no evidence of noise."""
 Delta = NDArray[np.float32] | NDArray[np.float64]
 
 
@@ -64,7 +66,7 @@ def noise_floor(delta: Delta) -> float:
     """
     rms = row_rms(delta)
     rounding = float(rms.max()) * FLOAT_NOISE
-    if (rms == 0).any():
+    if (rms == 0).any() or len(rms) < FEWEST_ROWS:
         return rounding
     low, high = np.quantile(rms, [0.02, 0.15])
     return max(rounding, float((low + high) / 2)) if high < 1.4 * low else rounding

@@ -127,7 +127,8 @@ def shadows_of(
 def _cached(path: Path, key: str, inside: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
     """Return the losses of the shadows in ``path``, none if it is missing, broken or of something else."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, since numpy would leave a broken archive open.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             if str(archive["key"]) == key and np.array_equal(archive["inside"], inside):
                 return [np.asarray(each, dtype=np.float32) for each in archive["losses"]]
     except (OSError, KeyError, ValueError, BadZipFile):
