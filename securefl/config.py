@@ -101,7 +101,7 @@ class DpConfig(Section):
     clipping_norm: float = Field(1.0, gt=0)
     learning_rate: float = Field(5.0, gt=0, description="plain SGD on the noised mean of clipped gradients")
     rounds: int = Field(8, ge=1)
-    batch: int = Field(256, ge=1)
+    batch: int = Field(1024, ge=1, description="expected records in a step")
 
 
 class AttackConfig(Section):
