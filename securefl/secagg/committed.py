@@ -217,8 +217,7 @@ class Opening:
         """Combine the answers.
 
         Raises:
-            ProtocolAbort: too few decryptors answered, or an answer is refused.
-            DecodeError: an answer is malformed.
+            ProtocolAbort: too few decryptors answered, an answer is refused, or what they open is no vector.
         """
         if len(inbound) < self.terms.answers:
             raise TooFewClients(round=self.terms.channel.context.round, have=len(inbound), need=self.terms.answers)
@@ -229,6 +228,8 @@ class Opening:
             return Finished(self.cipher.combine(answers, self.bodies, self.commitments.length))
         except BadAnswerError as error:
             raise self.terms.channel.abort(AbortReason.BAD_SHARE, error.party, str(error)) from error
+        except DecodeError as error:
+            raise self.terms.channel.abort(AbortReason.BAD_CIPHERTEXT, None, str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +257,9 @@ class Waiting:
             body = self.opener.open(bodies, request.commitments.length, rng=self.rng)
         except BadCiphertextError as error:
             raise self.terms.channel.abort(AbortReason.BAD_CIPHERTEXT, error.party, str(error)) from error
+        except DecodeError as error:
+            # Every ciphertext was well formed, their sum is not: a partner encrypted values outside their range.
+            raise self.terms.channel.abort(AbortReason.BAD_CIPHERTEXT, None, str(error)) from error
         message = encode_answer(self.terms, self.me, self.party.signer, request=request.hash, body=body)
         return Continue(Answered(self.terms, self.cipher, request.hash, message), message)
 

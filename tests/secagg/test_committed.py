@@ -323,6 +323,23 @@ def test_malformed_ciphertexts_of_a_dishonest_partner_name_it(name: str) -> None
         assert caught.value.reason is AbortReason.MALFORMED or caught.value.party == me
 
 
+def test_well_formed_ciphertexts_whose_sum_is_no_vector_end_the_round() -> None:
+    """A dishonest partner encrypts a plaintext beyond the top slot: nobody can tell whose it was, the round ends."""
+    play = start(SETUPS["paillier"]())
+    cipher: Any = play.scheme.cipher
+    terms, me, signer = play.scheme.terms, CLIENTS[4], play.scheme.parties[CLIENTS[4]].signer
+    too_large = cipher.encryptor.encrypt([1 << (32 * cipher.packing.slots)], rng=CountingRng())
+    body = encode_ciphertexts(cipher.encryptor.public, too_large)
+    own = commit(terms, me, signer, length=LENGTH, body=body)
+    play.commits[me] = own.encoded
+    listed = play.commitments()
+    steps = {one: play.clients[one].next(listed.encoded) for one in CLIENTS[:4]}
+    messages = {one: step.outbound for one, step in steps.items() if isinstance(step, Continue)}
+    messages[me] = upload(terms, own, signer, commitments=listed, body=body)
+    request = encode_request(listed, {one: Upload(one, memoryview(b""), message) for one, message in messages.items()})
+    aborts(AbortReason.BAD_CIPHERTEXT, partial(ask, play, request))
+
+
 @pytest.mark.parametrize("change", ["run", "round", "model", "roster"])
 def test_messages_of_another_run_round_model_or_roster_are_refused(setup: Any, change: str) -> None:
     play = start(setup)
