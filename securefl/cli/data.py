@@ -13,6 +13,8 @@ from securefl.chem.dataset import Dataset
 from securefl.chem.keyed import KEY_SIZE, public_key
 from securefl.chem.prepare import prepare
 from securefl.chem.table import Columns, Table, read_table
+from securefl.chem.units import to_p
+from securefl.chem.wide import read_wide
 from securefl.cli.output import emit_json, emit_table
 from securefl.cli.progress import progress_bar
 from securefl.config import DataConfig, parse_data
@@ -32,6 +34,10 @@ Radius = Annotated[int, typer.Option("--radius", help="ECFP radius (3 is ECFP6).
 Partners = Annotated[int, typer.Option("--partners", help="Among how many partners to divide.")]
 Split = Annotated[str, typer.Option("--split", help="'series', 'target', or 'column' (the table's partner column).")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the division and of the public key.")]
+Small = Annotated[int, typer.Option("--small-partner", help="Compounds of the smallest partner; 0 for none.")]
+Equal = Annotated[bool, typer.Option("--equal", help="Partners of equal size.")]
+MinTrain = Annotated[int, typer.Option("--min-train", help="Training values that a partner's task needs.")]
+MinTest = Annotated[int, typer.Option("--min-test", help="Test values that a partner's task needs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the dataset's record as JSON.")]
 
 
@@ -45,11 +51,18 @@ def prepare_table(
     relation: Annotated[str, typer.Option("--relation", help="Column of the qualifier.")] = "relation",
     partner: Annotated[str, typer.Option("--partner", help="Column of the owner.")] = "partner",
     time: Annotated[str, typer.Option("--time", help="Column of the year.")] = "time",
+    unit: Annotated[str, typer.Option("--unit", help="Unit of every value (nM, uM, ...): converts it to pX.")] = "",
+    unit_column: Annotated[str, typer.Option("--unit-column", help="Column of each value's unit.")] = "",
+    wide: Annotated[bool, typer.Option("--wide", help="One column a task (a panel), instead of one row a value.")] = False,
     bits: Bits = 4096,
     radius: Radius = 3,
     partners: Partners = 5,
     split: Split = "series",
     seed: Seed = 0,
+    small_partner: Small = 150,
+    equal: Equal = False,
+    min_train: MinTrain = 25,
+    min_test: MinTest = 8,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
@@ -60,10 +73,21 @@ def prepare_table(
       securefl data prepare ours.csv --out data/ours --value pIC50 --task assay_id
 
       securefl data prepare ours.parquet --out data/ours --split column --partner site
+
+      securefl data prepare raw.csv --out data/raw --value ic50 --unit nM
     """
-    columns = Columns(smiles=smiles, task=task, value=value, relation=relation, partner=partner, time=time)
-    options = {"bits": bits, "radius": radius, "partners": partners, "split": split, "seed": seed}
-    write(read_table(table, columns), options, out, key, as_json)
+    columns = Columns(
+        smiles=smiles, task=task, value=value, relation=relation, partner=partner, time=time, unit=unit_column
+    )  # fmt: skip
+    long = read_wide(table, smiles=smiles) if wide else read_table(table, columns)
+    if unit or unit_column:
+        long = to_p(long, unit or None)
+    options = {
+        "bits": bits, "radius": radius, "partners": partners, "split": split, "seed": seed,
+        "small_partner_compounds": small_partner, "sizes": "equal" if equal else "unequal",
+        "min_train": min_train, "min_test": min_test,
+    }  # fmt: skip
+    write(long, options, out, key, as_json)
 
 
 @app.command("chembl")
