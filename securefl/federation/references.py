@@ -16,6 +16,7 @@ from securefl.config import RunConfig
 from securefl.federation.partner import partner_seed
 from securefl.federation.releases import Trained
 from securefl.federation.starts import first_trunk
+from securefl.federation.threads import threads_for
 from securefl.learning.cells import Records, Scaling, joined, records_of, scaling_of
 from securefl.learning.heads import Heads
 from securefl.learning.local import PlainTrainer, Seat
@@ -49,6 +50,21 @@ def train_alone(
         InputError: the partner can't train, or the loss is not finite.
     """
     return _fit([_part(dataset, partner)], dataset, seat=partner, config=config, seed=seed, progress=progress, device=device)
+
+
+def train_each_alone(dataset: Dataset, *, config: RunConfig, seed: int, progress: Progress = silent) -> list[Trained]:
+    """Return :func:`train_alone` of every partner, as many at a time as torch has threads; the result is the same.
+
+    Raises:
+        InputError: a partner can't train, or the loss is not finite.
+    """
+    numbers = range(len(dataset.partners))
+    found: list[Trained] = []
+    with threads_for(len(numbers)) as pool:
+        for one in pool.map(lambda number: train_alone(dataset, number, config=config, seed=seed), numbers):
+            found.append(one)
+            progress("partners", len(found), len(numbers))
+    return found
 
 
 def train_pooled(
@@ -91,10 +107,10 @@ def _fit(
     best, seconds = 0, 0.0
     model = _model(trunk, heads, parts)
     while len(curve) < config.federation.rounds and len(curve) - best < config.federation.patience:
-        started = time.process_time()
+        started = time.thread_time()
         for _ in range(config.federation.local_epochs):
             trainer.train_epoch(trunk, heads, train)
-        seconds += time.process_time() - started
+        seconds += time.thread_time() - started
         curve.append(explained_deviance(trunk, heads, validation, null))
         if curve[-1] > max(curve[:-1], default=-float("inf")):
             best, model = len(curve), _model(trunk, heads, parts)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset
@@ -24,8 +22,9 @@ from securefl.federation.partner import Partner, Terms
 from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
 from securefl.federation.releases import FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
 from securefl.federation.starts import first_trunk, heads_of
+from securefl.federation.threads import threads_for
 from securefl.learning.layout import TensorLayout, trunk_layout
-from securefl.learning.local import PrivateTraining, limit_threads
+from securefl.learning.local import PrivateTraining
 from securefl.learning.model import Model, PartnerHeads
 from securefl.quantize import Quantizer
 from securefl.secagg import RoundResult, run_round
@@ -47,7 +46,7 @@ class _Federation:
     quantizer: Quantizer
     rng: Rng
     dropouts: Dropouts
-    workers: int
+    in_turn: bool
 
     @property
     def clients(self) -> list[ClientId]:
@@ -105,11 +104,11 @@ class _Federation:
             partner.receive(self.operator.trunk)
 
     def _train(self) -> list[NDArray[np.float32]]:
-        """Return every partner's update; partners don't share state, so threads change nothing but the time."""
+        """Return every partner's update."""
         self._hand_out()
-        if self.workers == 1:
+        if self.in_turn:
             return [partner.update() for partner in self.partners]
-        with ThreadPoolExecutor(self.workers, initializer=limit_threads, initargs=(1,)) as pool:
+        with threads_for(len(self.partners)) as pool:
             return list(pool.map(Partner.update, self.partners))
 
 
@@ -198,7 +197,7 @@ def _assemble(partners: Sequence[Partner], operator: Operator, terms: Terms, pro
         rng=protocol.rng,
         dropouts=protocol.dropouts,
         # Noise must come from the generator in a fixed order, so private trainers take turns.
-        workers=1 if terms.private else min(torch.get_num_threads(), len(partners)),
+        in_turn=terms.private is not None,
     )
 
 

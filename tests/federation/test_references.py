@@ -10,7 +10,7 @@ import pytest
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.errors import InputError
-from securefl.federation import train_alone, train_pooled
+from securefl.federation import train_alone, train_each_alone, train_pooled
 from securefl.learning.model import predict
 
 CONFIG = RunConfig(
@@ -29,6 +29,16 @@ def test_alone_depends_on_its_own_data_only(tiny_dataset: Dataset) -> None:
     assert list(one.model.heads) == [1]
     assert (one.parameters, one.costs, one.release, one.max_abs_error) == (0, None, None, None)
     assert max(one.curve) == one.curve[one.best_round - 1]
+
+
+def test_each_alone_is_alone_for_each(tiny_dataset: Dataset) -> None:
+    config = CONFIG.model_copy(update={"federation": CONFIG.federation.model_copy(update={"rounds": 2})})
+    steps: list[tuple[str, int, int]] = []
+    every = train_each_alone(tiny_dataset, config=config, seed=3, progress=lambda *step: steps.append(step))
+    for number, one in enumerate(every):
+        alone = train_alone(tiny_dataset, number, config=config, seed=3)
+        np.testing.assert_array_equal(one.model.trunk["first.weight"], alone.model.trunk["first.weight"])
+    assert steps == [("partners", 1, 3), ("partners", 2, 3), ("partners", 3, 3)]
 
 
 def test_pooled_beats_everybody_alone_on_validation(tiny_dataset: Dataset) -> None:
