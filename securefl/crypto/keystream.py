@@ -89,6 +89,16 @@ def keystream(key: Secret, length: int, dtype: np.dtype[np.uint32] | np.dtype[np
     return vector
 
 
+def keystream_chunks(
+    key: Secret, length: int, dtype: np.dtype[np.uint32] | np.dtype[np.uint64], *, cipher: Cipher
+) -> Iterator[RingVector]:
+    """Yield the mask of ``key`` a chunk at a time, in scratch that the next step overwrites."""
+    step = CHUNK_SIZE // dtype.itemsize
+    kernel = _Kernel(dtype, [key], [], cipher)
+    for index, start in enumerate(range(0, length, step)):
+        yield kernel.stream(index, min(step, length - start))
+
+
 def masked_chunks(vector: RingVector, *, add: Masks, subtract: Masks, cipher: Cipher) -> Iterator[RingVector]:
     """Yield ``vector`` plus the masks of ``add`` minus those of ``subtract``, a chunk at a time.
 
@@ -141,6 +151,11 @@ class _Kernel:
         words = memoryview(scratch)[:CHUNK_SIZE]
         self._words: RingVector = np.frombuffer(words, "<u4") if dtype.itemsize == 4 else np.frombuffer(words, "<u8")
         self._itemsize = dtype.itemsize
+
+    def stream(self, index: int, length: int) -> RingVector:
+        """Return ``length`` words of chunk ``index`` of the first stream, in scratch."""
+        self._add[0].fill(index, length * self._itemsize, self._bytes)
+        return self._words[:length]
 
     def apply(self, index: int, source: RingVector, target: RingVector) -> None:
         """Write ``source`` with chunk ``index`` of every stream to ``target``, which may be ``source`` itself."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,14 @@ class OpenedSum:
     """What a round opens: the sum of the survivors' vectors, in quantiser steps.
 
     ``total`` has shape (d,): int64 for exact schemes, float64 for approximate ones (CKKS). ``error_bound`` is the most
-    that a coordinate can differ from the exact integer sum, in steps: 0.0 for exact schemes.
+    that a coordinate can differ from the exact integer sum, in steps: 0.0 for exact schemes. ``tags`` are the opened linear
+    tags of a verifiable sum, which clients check it against.
     """
 
     total: NDArray[np.int64] | NDArray[np.float64]
     survivors: frozenset[ClientId]
     error_bound: float = 0.0
+    tags: tuple[int, ...] = ()
 
 
 ClientStep: TypeAlias = "Continue[ClientState, bytes] | Finished[None]"
@@ -78,6 +80,19 @@ class ClientState(Protocol):
         Raises:
             ProtocolAbort: the message breaks a rule that this client enforces by itself.
             DecodeError: the message is not canonical.
+        """
+        ...
+
+
+@runtime_checkable
+class ChecksSum(Protocol):
+    """A client state that can check what the operator says it opened, beside taking its messages."""
+
+    def verify_sum(self, opened: OpenedSum) -> None:
+        """Check the opened sum against its tags.
+
+        Raises:
+            ProtocolAbort: BAD_TAG, it is not the sum of what the survivors put in.
         """
         ...
 

@@ -67,6 +67,8 @@ class Roster:
             raise ParameterError(f"epoch={self.epoch} must be >= 1")
         if self.sum_tags not in (0, 1, 2):
             raise ParameterError(f"sum_tags={self.sum_tags} must be 0, 1 or 2")
+        if self.sum_tags and (self.quantizer.ring_bits != 32 or self.neighbours):
+            raise ParameterError("a verifiable sum needs the 32-bit ring (soundness) and the complete graph (one key for all)")
         if self.neighbours < 0:
             raise ParameterError(f"neighbours={self.neighbours} must be >= 0 (0: everyone)")
         self.quantizer.require_capacity(len(numbers))

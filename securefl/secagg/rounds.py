@@ -19,6 +19,7 @@ from securefl.errors import ParameterError
 from securefl.quantize import CHUNK_LEN, Quantizer
 from securefl.secagg.base import (
     DECRYPTOR_BASE,
+    ChecksSum,
     ClientState,
     ClientStep,
     Finished,
@@ -153,10 +154,19 @@ class _Network:
             step = state.next(inbound)
             self._seconds[OPERATOR] += time.process_time() - started
             if isinstance(step, Finished):
+                self._check(step.result)
                 return step.result
             state = step.state
             for receiver, message in step.outbound.items():
                 self._deliver(receiver, message)
+
+    def _check(self, opened: OpenedSum) -> None:
+        """Let every client that is still there check a verifiable sum."""
+        for me, party in self._waiting.items():
+            if opened.tags and isinstance(party, ChecksSum):
+                started = time.process_time()
+                party.verify_sum(opened)
+                self._seconds[me] += time.process_time() - started
 
     def _deliver(self, receiver: ClientId, message: bytes) -> None:
         party = self._waiting.get(receiver)

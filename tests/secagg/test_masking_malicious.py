@@ -364,4 +364,4 @@ def test_no_client_ever_releases_both_kinds_of_one_partner() -> None:
 
 
 def test_a_share_pair_says_nothing_in_its_repr() -> None:
-    assert "1, 1" not in repr(SharePair(Secret(b"\1" * 33), Secret(b"\1" * 33)))
+    assert "1, 1" not in repr(SharePair(Secret(b"\1" * 33), Secret(b"\1" * 33), Secret(b"")))

@@ -14,18 +14,21 @@ the arithmetic runs in constant time. With n = 3 and one colluder, the colluder 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
+
 from securefl.crypto import agreement, shamir
-from securefl.crypto.keystream import masked_chunks
+from securefl.crypto.keystream import apply_masks, masked_chunks
 from securefl.crypto.sealed import decrypt_once, encrypt_once
 from securefl.errors import AbortReason, TooFewClients, VerificationError
-from securefl.secagg.base import ClientState, Continue
+from securefl.secagg.base import ClientState, Continue, OpenedSum
 from securefl.secagg.codec import party_list
 from securefl.secagg.envelope import NO_VIEW, Envelope, Sealed
-from securefl.secagg.masking.keys import KeyEnd
+from securefl.secagg.masking.keys import VECTOR_STREAM, KeyEnd
 from securefl.secagg.masking.member import Expected, Member
 from securefl.secagg.masking.messages import (
     Advert,
@@ -37,6 +40,7 @@ from securefl.secagg.masking.messages import (
     encode_released,
     encode_sealed,
 )
+from securefl.secagg.masking.sum_tags import TAG_STREAM, agree_tag_keys, tag_vector, tags_match
 from securefl.types import ClientId, RingVector, Rng, Secret
 
 Step: TypeAlias = "Continue[ClientState, bytes]"
@@ -50,13 +54,15 @@ class RoundSecrets:
     seal_key: Secret
     seed: Secret
     coins: Secret
+    contribution: Secret
 
     @classmethod
-    def draw(cls, threshold: int, *, rng: Rng) -> RoundSecrets:
+    def draw(cls, threshold: int, contribution_size: int, *, rng: Rng) -> RoundSecrets:
         """Return fresh secrets for shares with ``threshold``."""
         coins = Secret(rng.bytes(2 * shamir.rand_size(threshold)))
         seed = Secret(rng.bytes(shamir.SECRET_SIZE))
-        return cls(agreement.generate_secret(rng=rng), agreement.generate_secret(rng=rng), seed, coins)
+        keys = agreement.generate_secret(rng=rng), agreement.generate_secret(rng=rng)
+        return cls(*keys, seed, coins, Secret(rng.bytes(contribution_size)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ def advertise_keys(member: Member, update: RingVector, *, rng: Rng) -> Continue[
         ProtocolAbort: ROUND_REUSED, the journal knows this round or a later one; nothing was drawn or sent.
     """
     member.journal.begin(member.channel.context.round)
-    secrets = RoundSecrets.draw(member.graph.threshold, rng=rng)
+    secrets = RoundSecrets.draw(member.graph.threshold, member.contribution_size, rng=rng)
     advert = Advert(
         agreement.public_key(secrets.mask_key),
         agreement.public_key(secrets.seal_key),
@@ -115,7 +121,7 @@ class Advertised:
         coins, half = secrets.coins.expose(), shamir.rand_size(member.graph.threshold)
         seed_shares = shamir.split(secrets.seed, threshold=member.graph.threshold, points=points, rand=coins[:half])
         key_shares = shamir.split(secrets.mask_key, threshold=member.graph.threshold, points=points, rand=coins[half:])
-        pairs = {client: SharePair(seed_shares[client], key_shares[client]) for client in points}
+        pairs = {client: SharePair(seed_shares[client], key_shares[client], secrets.contribution) for client in points}
         me = KeyEnd(member.me, adverts[member.me].seal_key)
         sealed = {}
         for client in points:
@@ -153,13 +159,16 @@ class Shared:
             held[sender] = self._open_pair(sender, envelopes[sender])
         if len(held) < member.graph.threshold:
             raise TooFewClients(round=member.channel.context.round, have=len(held), need=member.graph.threshold)
-        sent = member.write(Phase.MASKED_INPUT, self._masked(frozenset(held)), self.answered.sealed.digest, view)
-        return Continue(Masked(member, held, _digests(envelopes), Answered(view, sent)), sent.message)
+        contributions = {client: pair.contribution for client, pair in held.items()}
+        tag_keys = agree_tag_keys(member.channel, contributions, member.roster.sum_tags)
+        payload = itertools.chain(self._masked(frozenset(held)), self._masked_tags(frozenset(held), tag_keys))
+        sent = member.write(Phase.MASKED_INPUT, payload, self.answered.sealed.digest, view)
+        return Continue(Masked(member, held, tag_keys, _digests(envelopes), Answered(view, sent)), sent.message)
 
     def _open_pair(self, sender: ClientId, envelope: Envelope) -> SharePair:
         member, channel = self.member, self.member.channel
         with channel.decoding(sender):
-            sealed = decode_sealed(_payload(envelope))
+            sealed = decode_sealed(_payload(envelope), member.contribution_size)
         if set(sealed) != (member.graph.circles[sender] & set(self.adverts)) - {sender}:
             raise channel.abort(AbortReason.MALFORMED, sender, "shares for other recipients than it has")
         mine, peer = KeyEnd(member.me, self.adverts[member.me].seal_key), KeyEnd(sender, self.adverts[sender].seal_key)
@@ -170,20 +179,35 @@ class Shared:
         except VerificationError as error:
             raise channel.abort(AbortReason.BAD_CIPHERTEXT, sender) from error
         with channel.decoding(sender):
-            pair = SharePair.decode(plain)
+            pair = SharePair.decode(plain, member.contribution_size)
         return pair
 
     def _masked(self, circle: frozenset[ClientId]) -> Iterator[memoryview]:
-        """Yield the input plus the self-mask plus the pairwise masks: the lower number of a pair adds, the higher subtracts."""
+        """Yield the input under its masks, a chunk at a time."""
+        add, subtract = self._masks(circle, VECTOR_STREAM)
+        for chunk in masked_chunks(self.update, add=add, subtract=subtract, cipher=self.member.roster.cipher):
+            yield chunk.data
+
+    def _masked_tags(self, circle: frozenset[ClientId], tag_keys: tuple[Secret, ...]) -> Iterator[memoryview]:
+        """Yield the tags of a verifiable sum under masks of their own; nothing where sums are not tagged."""
+        if tag_keys:
+            cipher = self.member.roster.cipher
+            tags = tag_vector(self.update, tag_keys, cipher)
+            add, subtract = self._masks(circle, TAG_STREAM)
+            apply_masks(tags, add=add, subtract=subtract, cipher=cipher)
+            yield tags.data
+
+    def _masks(self, circle: frozenset[ClientId], stream: int) -> tuple[list[Secret], list[Secret]]:
+        """Return the masks to add and to subtract: one's own, and of each pair the lower number adds, the higher subtracts."""
         member, keys = self.member, self.member.keys
         me = KeyEnd(member.me, self.adverts[member.me].mask_key)
-        add: list[Secret] = [keys.self_mask(self.secrets.seed, member.me)]
+        add: list[Secret] = [keys.self_mask(self.secrets.seed, member.me, stream=stream)]
         subtract: list[Secret] = []
         for peer in sorted(circle - {member.me}):
-            mask = keys.pair_mask(self.secrets.mask_key, me, KeyEnd(peer, self.adverts[peer].mask_key))
+            end = KeyEnd(peer, self.adverts[peer].mask_key)
+            mask = keys.pair_mask(self.secrets.mask_key, me, end, stream=stream)
             (add if member.me < peer else subtract).append(mask)
-        for chunk in masked_chunks(self.update, add=add, subtract=subtract, cipher=member.roster.cipher):
-            yield chunk.data
+        return add, subtract
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +216,7 @@ class Masked:
 
     member: Member
     held: Mapping[ClientId, SharePair] = field(repr=False)
+    tag_keys: tuple[Secret, ...]
     chain: Mapping[ClientId, bytes] = field(repr=False)
     answered: Answered
 
@@ -215,7 +240,8 @@ class Masked:
         # Equal model, equal inputs: a re-run of a round with other survivors must not show a few partners' difference.
         member.ledger.admit(channel.context.model_hash, survivors, round=channel.context.round)
         sent = member.write(Phase.CONSISTENCY, [party_list(survivors)], self.answered.sealed.digest, view)
-        return Continue(Checked(member, self.held, survivors, _digests(envelopes), Answered(view, sent)), sent.message)
+        later = Checked(member, self.held, self.tag_keys, survivors, _digests(envelopes), Answered(view, sent))
+        return Continue(later, sent.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +250,7 @@ class Checked:
 
     member: Member
     held: Mapping[ClientId, SharePair] = field(repr=False)
+    tag_keys: tuple[Secret, ...]
     survivors: frozenset[ClientId]
     chain: Mapping[ClientId, bytes] = field(repr=False)
     answered: Answered
@@ -249,7 +276,7 @@ class Checked:
         member.journal.answer(channel.context.round, view)
         payload = [encode_released(self._release(owner) for owner in self.held)]
         sent = member.write(Phase.UNMASK, payload, self.answered.sealed.digest, view)
-        return Continue(Unmasked(member, Answered(view, sent)), sent.message)
+        return Continue(Unmasked(member, self.tag_keys, self.survivors, Answered(view, sent)), sent.message)
 
     def _release(self, owner: ClientId) -> ReleasedShare:
         pair = self.held[owner]
@@ -263,6 +290,8 @@ class Unmasked:
     """The client has released its shares; its secrets are dropped. It answers the same request with the same bytes."""
 
     member: Member
+    tag_keys: tuple[Secret, ...]
+    survivors: frozenset[ClientId]
     answered: Answered
 
     def next(self, inbound: bytes) -> Step:
@@ -274,6 +303,20 @@ class Unmasked:
         if hashlib.sha256(inbound).digest() != self.answered.request:
             raise self.member.channel.abort(AbortReason.SECOND_UNMASKING)
         return Continue(self, self.answered.sealed.message)
+
+
+    def verify_sum(self, opened: OpenedSum) -> None:
+        """Check the sum that the operator says it opened; without tags in the roster only the survivors are checked.
+
+        Raises:
+            ProtocolAbort: BAD_TAG, or INCONSISTENT_SURVIVORS.
+        """
+        channel, roster = self.member.channel, self.member.roster
+        if opened.survivors != self.survivors:
+            raise channel.abort(AbortReason.INCONSISTENT_SURVIVORS, detail="the opened sum names others")
+        total = opened.total.astype(np.int64, copy=False)
+        if not tags_match(total, opened.tags, self.tag_keys, roster.cipher):
+            raise channel.abort(AbortReason.BAD_TAG)
 
 
 def read_adverts(member: Member, envelopes: Mapping[ClientId, Envelope]) -> dict[ClientId, Advert]:

@@ -13,6 +13,7 @@ from securefl.secagg.ledger import Ledger
 from securefl.secagg.masking.graph import Graph
 from securefl.secagg.masking.keys import KeySchedule
 from securefl.secagg.masking.messages import Phase, open_bundle
+from securefl.secagg.masking.sum_tags import CONTRIBUTION_SIZE
 from securefl.secagg.roster import Roster
 from securefl.types import ClientId
 
@@ -33,6 +34,11 @@ class Member:
     def circle(self) -> frozenset[ClientId]:
         """The clients that this one shares masks and secrets with, itself included."""
         return self.graph.circles[self.me]
+
+    @property
+    def contribution_size(self) -> int:
+        """The bytes that each partner contributes to the key of a verifiable sum."""
+        return CONTRIBUTION_SIZE if self.roster.sum_tags else 0
 
     @property
     def keys(self) -> KeySchedule:

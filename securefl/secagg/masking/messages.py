@@ -70,20 +70,21 @@ class Advert:
 
 @dataclass(frozen=True, slots=True)
 class SharePair:
-    """The shares of one partner's self-mask seed and mask key that one client holds; 66 bytes, always sealed."""
+    """The shares of one partner's self-mask seed and mask key that one client holds; 66 or 98 bytes, always sealed."""
 
     seed_share: Secret
     key_share: Secret
+    contribution: Secret
 
     def encode(self) -> Secret:
-        """Return both shares."""
-        return Secret(self.seed_share.expose() + self.key_share.expose())
+        """Return both shares, and the contribution to the key of a verifiable sum (empty where sums are not tagged)."""
+        return Secret(self.seed_share.expose() + self.key_share.expose() + self.contribution.expose())
 
     @classmethod
-    def decode(cls, plain: Secret) -> SharePair:
+    def decode(cls, plain: Secret, contribution_size: int) -> SharePair:
         """Return the shares in ``plain``; raises DecodeError."""
         reader = Reader(plain.expose())
-        pair = cls(Secret(reader.take(SHARE_SIZE)), Secret(reader.take(SHARE_SIZE)))
+        pair = cls(*(Secret(reader.take(size)) for size in (SHARE_SIZE, SHARE_SIZE, contribution_size)))
         reader.finish()
         return pair
 
@@ -93,10 +94,11 @@ def encode_sealed(sealed: Mapping[ClientId, bytes]) -> bytes:
     return u16(len(sealed)) + b"".join(u16(client) + sealed[client] for client in sorted(sealed))
 
 
-def decode_sealed(payload: memoryview) -> dict[ClientId, bytes]:
+def decode_sealed(payload: memoryview, contribution_size: int = 0) -> dict[ClientId, bytes]:
     """Return the sealed share pairs by recipient; raises DecodeError."""
     reader = Reader(payload)
-    rows = [(ClientId(reader.u16()), reader.take(SEALED_PAIR_SIZE)) for _ in range(reader.u16())]
+    size = SEALED_PAIR_SIZE + contribution_size
+    rows = [(ClientId(reader.u16()), reader.take(size)) for _ in range(reader.u16())]
     reader.finish()
     _require_ascending([client for client, _ in rows])
     return dict(rows)

@@ -34,6 +34,7 @@ class MaskingOptions:
     threshold: int | None = None
     cipher: Cipher = Cipher.AES_256
     exposure: ExposureRule = ExposureRule.WARN
+    sum_tags: int = 0
 
     def policy(self, parties: int) -> Policy:
         """Return the policy for ``parties`` clients; raises ParameterError."""
@@ -155,7 +156,8 @@ def make_roster(identities: Mapping[ClientId, SigningKey], quantizer: Quantizer,
     partners = tuple(Partner(client, f"partner {client}", key.verify_key) for client, key in sorted(identities.items()))
     policy = options.policy(len(partners))
     roster = Roster(
-        epoch=1, partners=partners, policy=policy, quantizer=quantizer, cipher=options.cipher, exposure=options.exposure
+        epoch=1, partners=partners, policy=policy, quantizer=quantizer, cipher=options.cipher, exposure=options.exposure,
+        sum_tags=options.sum_tags,
     )
     signed = SignedRoster(roster, {client: roster.sign(key) for client, key in identities.items()})
     signed.verify()

@@ -9,7 +9,7 @@ named by its sender and not blamed on the relay.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from securefl.secagg.base import Continue, Finished, OpenedSum, ServerState
 from securefl.secagg.codec import Reader, party_list
 from securefl.secagg.envelope import NO_VIEW, Channel, Envelope, open_envelope
 from securefl.secagg.masking.graph import Graph
-from securefl.secagg.masking.keys import KeyEnd, KeySchedule
+from securefl.secagg.masking.keys import VECTOR_STREAM, KeyEnd, KeySchedule
 from securefl.secagg.masking.messages import (
     Advert,
     Phase,
@@ -31,6 +31,7 @@ from securefl.secagg.masking.messages import (
     decode_released,
     encode_bundle,
 )
+from securefl.secagg.masking.sum_tags import TAG_STREAM
 from securefl.secagg.roster import Roster
 from securefl.types import ClientId, RingVector, Secret
 
@@ -127,28 +128,32 @@ class Summing:
     def next(self, inbound: Outbound) -> Continue[ServerState, Outbound]:
         """Add the masked inputs up, and name those whose input arrived."""
         envelopes = self.operator.open(inbound, Phase.MASKED_INPUT, self.seen)
-        total = self._sum(envelopes)
+        total, tags = self._sum(envelopes)
         heads = {sender: envelope.head for sender, envelope in envelopes.items()}
         outbound, seen = _relay(self.operator, Phase.CONSISTENCY, envelopes, heads)
         dropped = frozenset(self.seen.chain) - frozenset(envelopes)
-        opening = Opening(self.operator, self.adverts, total, frozenset(envelopes), dropped)
+        opening = Opening(self.operator, self.adverts, total, tags, frozenset(envelopes), dropped)
         return Continue(Checking(opening, seen), outbound)
 
-    def _sum(self, envelopes: Mapping[ClientId, Envelope]) -> RingVector:
-        dtype = self.operator.roster.quantizer.dtype
+    def _sum(self, envelopes: Mapping[ClientId, Envelope]) -> tuple[RingVector, RingVector]:
+        """Return the sum of the masked vectors, and of the masked tags behind them."""
+        roster = self.operator.roster
+        dtype, tags = roster.quantizer.dtype, np.zeros(roster.sum_tags, "<u8")
         total: RingVector | None = None
         for sender, envelope in envelopes.items():
-            length, odd = divmod(envelope.payload_size, dtype.itemsize)
-            if odd or not length or (total is not None and length != len(total)):
+            length, odd = divmod(envelope.payload_size - tags.nbytes, dtype.itemsize)
+            if odd or length < 1 or (total is not None and length != len(total)):
                 raise self.operator.channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes")
-            vector = Reader(_payload(envelope)).vector(length, dtype)
+            reader = Reader(_payload(envelope))
+            vector = reader.vector(length, dtype)
+            tags += reader.vector(roster.sum_tags, np.dtype("<u8"))
             if total is None:
                 total = vector.copy()
             else:
                 np.add(total, vector, out=total)
         if total is None:
             raise TooFewClients(round=self.operator.channel.context.round, have=0, need=1)
-        return total
+        return total, tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,7 @@ class Opening:
     operator: Operator
     adverts: Mapping[ClientId, Advert] = field(repr=False)
     total: RingVector = field(repr=False)
+    tags: RingVector = field(repr=False)
     survivors: frozenset[ClientId]
     dropped: frozenset[ClientId]
 
@@ -167,34 +173,42 @@ class Opening:
         Raises:
             ProtocolAbort: too few shares for a secret, or a secret that does not match what was advertised.
         """
+        seeds = {owner: self._seed(owner, shares[owner]) for owner in sorted(self.survivors)}
+        secrets = {owner: self._mask_key(owner, shares[owner]) for owner in sorted(self.dropped)}
+        total, tags = self.total.copy(), self.tags.copy()
+        for vector, stream in ((total, VECTOR_STREAM), (tags, TAG_STREAM)):
+            if len(vector):
+                add, subtract = self._masks(seeds, secrets, stream)
+                cipher = self.operator.roster.cipher
+                apply_masks(vector, add=add, subtract=subtract, cipher=cipher, workers=UNMASK_WORKERS)
+        opened = tuple(int(found) for found in tags)
+        return OpenedSum(self.operator.roster.quantizer.decode(total), self.survivors, tags=opened)
+
+    def _masks(
+        self, seeds: Mapping[ClientId, Secret], secrets: Mapping[ClientId, Secret], stream: int
+    ) -> tuple[list[Secret], list[Secret]]:
+        """Return the masks to add and to subtract, from the survivors' seeds and the dropped clients' mask keys."""
+        keys = KeySchedule(self.operator.channel)
         add: list[Secret] = []
-        subtract: list[Secret] = []
-        for owner in sorted(self.survivors):
-            subtract.append(self._self_mask(owner, shares[owner]))
-        for owner in sorted(self.dropped):
-            for survivor, key in self._pair_masks(owner, shares[owner]):
+        subtract = [keys.self_mask(seed, owner, stream=stream) for owner, seed in seeds.items()]
+        for owner, secret in secrets.items():
+            end = KeyEnd(owner, self.adverts[owner].mask_key)
+            for survivor in sorted(self.operator.graph.circles[owner] & self.survivors):
+                key = keys.pair_mask(secret, end, KeyEnd(survivor, self.adverts[survivor].mask_key), stream=stream)
                 # The survivor added this mask if its number is the lower one; it has to go the other way.
                 (subtract if survivor < owner else add).append(key)
-        total = self.total.copy()
-        cipher = self.operator.roster.cipher
-        apply_masks(total, add=add, subtract=subtract, cipher=cipher, workers=UNMASK_WORKERS)
-        return OpenedSum(self.operator.roster.quantizer.decode(total), self.survivors)
+        return add, subtract
 
-    def _self_mask(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
-        keys = KeySchedule(self.operator.channel)
+    def _seed(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
         seed = self._combine(owner, shares)
-        keys.verify_seed(seed, owner, self.adverts[owner].commitment)
-        return keys.self_mask(seed, owner)
+        KeySchedule(self.operator.channel).verify_seed(seed, owner, self.adverts[owner].commitment)
+        return seed
 
-    def _pair_masks(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Iterator[tuple[ClientId, Secret]]:
-        """Yield the masks between a dropped client and the survivors of its circle."""
-        keys = KeySchedule(self.operator.channel)
+    def _mask_key(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
         secret = self._combine(owner, shares)
         if agreement.public_key(secret) != self.adverts[owner].mask_key:
             raise self.operator.channel.abort(AbortReason.BAD_COMMITMENT, owner, "mask key is not the advertised one")
-        end = KeyEnd(owner, self.adverts[owner].mask_key)
-        for survivor in sorted(self.operator.graph.circles[owner] & self.survivors):
-            yield survivor, keys.pair_mask(secret, end, KeyEnd(survivor, self.adverts[survivor].mask_key))
+        return secret
 
     def _combine(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
         need, round = self.operator.graph.threshold, self.operator.channel.context.round
