@@ -38,6 +38,7 @@ from securefl.crypto.paillier import (
     decode_ciphertexts,
     encode_ciphertexts,
     generate_key,
+    require_units,
 )
 from securefl.crypto.threshold_paillier import deal, generate_safe_prime, partially_decrypt, prove, verify
 from securefl.quantize import Quantizer
@@ -95,7 +96,9 @@ def paillier_bars(length: int) -> list[Bar]:
     body = encode_ciphertexts(public, ciphertexts)
 
     def add() -> Any:
-        return add_ciphertexts(public, [decode_ciphertexts(public, body, count=len(ciphertexts)) for _ in range(ADDENDS)])
+        total = add_ciphertexts(public, [decode_ciphertexts(public, body, count=len(ciphertexts)) for _ in range(ADDENDS)])
+        require_units(public, total)
+        return total
 
     total, add_seconds = seconds(add, 1)
     sample = total[:40]

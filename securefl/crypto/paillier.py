@@ -238,12 +238,10 @@ def encode_ciphertexts(public: PublicKey, ciphertexts: Iterable[Any]) -> bytes:
 
 
 def decode_ciphertexts(public: PublicKey, content: bytes | memoryview, *, count: int) -> list[Any]:
-    """Return the ``count`` ciphertexts of ``content``, every one checked to be a unit modulo n^2.
-
-    The units are checked by one gcd of their product: a product is a unit exactly when all its factors are.
+    """Return the ``count`` ciphertexts of ``content``, every one checked to be in range; :func:`require_units` is apart.
 
     Raises:
-        DecodeError: the length is wrong, or a ciphertext is 0, n^2 or more, or no unit.
+        DecodeError: the length is wrong, or a ciphertext is 0, n^2 or more.
     """
     size, n_squared, mpz = public.ciphertext_size, public.n_squared, gmp().mpz
     if len(content) != count * size:
@@ -251,9 +249,19 @@ def decode_ciphertexts(public: PublicKey, content: bytes | memoryview, *, count:
     ciphertexts = [mpz.from_bytes(bytes(content[i : i + size]), "big") for i in range(0, len(content), size)]
     if any(not 0 < ciphertext < n_squared for ciphertext in ciphertexts):
         raise DecodeError("a ciphertext is not in (0, n^2)")
-    product = mpz(1)
-    for ciphertext in ciphertexts:
-        product = product * (ciphertext % public.n) % public.n
-    if gmp().gcd(product, public.n) != 1:
-        raise DecodeError("a ciphertext is not a unit modulo n^2")
     return ciphertexts
+
+
+def require_units(public: PublicKey, ciphertexts: Iterable[Any]) -> None:
+    """Check that every one of ``ciphertexts`` is a unit modulo n^2, by one gcd of their product.
+
+    A product is a unit exactly when all its factors are, so sums of many clients are checked at the price of one.
+
+    Raises:
+        DecodeError: one is not.
+    """
+    product, n = gmp().mpz(1), public.n
+    for ciphertext in ciphertexts:
+        product = product * (ciphertext % n) % n
+    if gmp().gcd(product, n) != 1:
+        raise DecodeError("a ciphertext is not a unit modulo n^2")

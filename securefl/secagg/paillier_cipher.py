@@ -16,6 +16,7 @@ from securefl.crypto.paillier import (
     add_ciphertexts,
     decode_ciphertexts,
     encode_ciphertexts,
+    require_units,
 )
 from securefl.crypto.threshold_paillier import (
     CHALLENGE_SIZE,
@@ -59,16 +60,23 @@ class PaillierCipher:
         return encode_ciphertexts(self.encryptor.public, self.encryptor.encrypt(plaintexts, rng=rng))
 
     def add(self, bodies: Bodies, length: int) -> list[Any]:
-        """Return the ciphertexts of the sum, every client's checked before any arithmetic.
+        """Return the ciphertexts of the sum. Lengths and ranges are checked before any arithmetic, units on the products.
 
         Raises:
             BadCiphertextError: a client's ciphertexts have another length, are out of range, or no units modulo n^2.
         """
         public, count = self.encryptor.public, self.packing.plaintexts(length)
-        vectors = [
-            blame(sender, partial(decode_ciphertexts, public, body, count=count)) for sender, body in bodies.items()
-        ]
-        return add_ciphertexts(public, vectors)
+        vectors = {
+            sender: blame(sender, partial(decode_ciphertexts, public, body, count=count)) for sender, body in bodies.items()
+        }
+        total = add_ciphertexts(public, list(vectors.values()))
+        try:
+            require_units(public, total)
+        except DecodeError:
+            for sender, vector in vectors.items():
+                blame(sender, partial(require_units, public, vector))
+            raise
+        return total
 
     def combine(self, answers: Mapping[ClientId, memoryview], bodies: Bodies, length: int) -> OpenedSum:
         """Return the sum that the decryptors' ``answers`` open.
@@ -137,6 +145,7 @@ def _verified(key: ThresholdKey, decryptor: ClientId, ciphertexts: list[Any], an
     proof_size = CHALLENGE_SIZE + key.response_size
     try:
         partials = decode_ciphertexts(key.public, answer[proof_size:], count=len(ciphertexts))
+        require_units(key.public, partials)
         verify(key, decryptor - DECRYPTOR_BASE, ciphertexts, partials, bytes(answer[:proof_size]))
     except (DecodeError, VerificationError) as error:
         raise BadAnswerError(decryptor, str(error)) from error

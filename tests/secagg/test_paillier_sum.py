@@ -12,6 +12,7 @@ from securefl.errors import DecodeError, ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg import run_round
 from securefl.secagg.base import RoundContext
+from securefl.secagg.committed import BadCiphertextError
 from securefl.secagg.paillier_sum import PaillierOptions, SingleSetup, set_up
 from securefl.types import ClientId, SystemRng
 
@@ -113,3 +114,14 @@ def test_slots_left_over_are_random() -> None:
         plaintext = opener.key.decrypt(int.from_bytes(body[:size], "big"))
         rests.append(opener.cipher.packing.unpack([plaintext], 63)[2:])
     assert np.count_nonzero(rests[0] == rests[1]) == 0
+
+
+def test_a_ciphertext_that_is_no_unit_names_its_sender() -> None:
+    opener = setup().keys.opener(7001)
+    public = opener.cipher.encryptor.public
+    good = opener.cipher.encrypt(np.array([1, 1], dtype=np.uint32), rng=CountingRng())
+    bad = (3 * public.n).to_bytes(public.ciphertext_size, "big")
+    bodies = {me: memoryview(bad if me == CLIENTS[2] else good) for me in CLIENTS}
+    with pytest.raises(BadCiphertextError, match="not a unit") as caught:
+        opener.open(bodies, 2, rng=CountingRng())
+    assert caught.value.party == CLIENTS[2]
