@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from securefl.cli.output import emit_json, emit_table
+from securefl.cli.output import emit_json, emit_table, shown
 from securefl.cli.pipeline import attack_arms, find_dataset
 from securefl.cli.progress import progress_bar
 from securefl.config import ArmName
@@ -58,11 +58,9 @@ def scores(audits: Mapping[ArmName, AuditRecord]) -> list[dict[str, object]]:
             "release": attack.release,
             "attack": attack.name,
             "metric": attack.metric,
+            "k/n": "-" if attack.k is None else f"{attack.k}/{attack.n}",
             "value": attack.value,
-            "k": attack.k,
-            "n": attack.n,
-            "low": attack.ci_low,
-            "high": attack.ci_high,
+            "95 % interval": f"{shown(attack.ci_low)} to {shown(attack.ci_high)}",
             "chance": attack.chance,
         }
         for audit in audits.values()

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+PIPE_WIDTH = 160
 
 
 def emit_json(content: Any) -> None:
@@ -18,12 +21,15 @@ def emit_json(content: Any) -> None:
 
 def emit_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     """Print rows with equal keys as a table; figures are right-aligned."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for key in rows[0] if rows else ():
-        table.add_column(key.replace("_", " "), justify="right" if isinstance(rows[0][key], (int, float)) else "left")
+        numeric = isinstance(rows[0][key], (int, float))
+        table.add_column(key.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for row in rows:
         table.add_row(*(shown(value) for value in row.values()))
-    Console().print(table)
+    console = Console()
+    # A pipe or a log has no width: what a program would cut off is worse than a long line.
+    (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(table)
 
 
 def shown(value: object) -> str:
