@@ -16,7 +16,7 @@ from securefl.secagg import run_round
 from securefl.secagg.base import ChecksSum, OpenedSum
 from securefl.secagg.masking import MaskingOptions
 from securefl.secagg.masking.messages import Phase
-from securefl.secagg.masking.sum_tags import linear_tag, tag_vector, tags_match
+from securefl.secagg.masking.sum_tags import linear_tags, tag_vector, tags_match
 from securefl.types import ClientId, Secret
 
 KEY = Secret(b"k" * 32)
@@ -89,16 +89,16 @@ def test_the_driver_lets_clients_check_and_counts_no_error() -> None:
 def test_a_tag_is_the_inner_product_and_additive(values: list[int], cipher: Cipher) -> None:
     vector = np.array(values, np.int32)
     words = [int(word) for word in keystream(KEY, len(values), np.dtype("<u8"), cipher=cipher)]
-    assert linear_tag(vector, KEY, cipher) == sum(w * v for w, v in zip(words, values, strict=True)) % 2**64
+    assert linear_tags(vector, [KEY], cipher)[0] == sum(w * v for w, v in zip(words, values, strict=True)) % 2**64
     twice = 2 * vector.astype(np.int64)
-    assert linear_tag(twice, KEY, cipher) == 2 * linear_tag(vector, KEY, cipher) % 2**64
+    assert linear_tags(twice, [KEY], cipher)[0] == 2 * linear_tags(vector, [KEY], cipher)[0] % 2**64
 
 
 def test_tags_work_across_chunks() -> None:
     vector = np.arange(70_000, dtype=np.int64) - 35_000
     words = keystream(KEY, len(vector), np.dtype("<u8"), cipher=Cipher.AES_256)
     expected = int(np.multiply(words, vector.view(np.uint64)).sum(dtype=np.uint64))
-    assert linear_tag(vector, KEY, Cipher.AES_256) == expected
+    assert linear_tags(vector, [KEY], Cipher.AES_256)[0] == expected
 
 
 @pytest.mark.statistical
