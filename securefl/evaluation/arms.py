@@ -56,7 +56,11 @@ SECOND_LAYER = ("layers.0.weight", "layers.0.bias")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A federated arm. ``heir`` starts from masking's checkpoint; ``tensors`` limits what is trained and summed."""
+    """A federated arm.
+
+    ``heir``: it may start from masking's checkpoint and run the config's ``he_rounds`` last rounds. ``tensors``: what it
+    trains and sums where the whole trunk is more than the config lets it.
+    """
 
     scheme: SchemeName
     guarded: bool = False
@@ -230,7 +234,7 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | No
         rng=job.rng,
         guard_k=config.guard.k if recipe.guarded else None,
         private=private,
-        start=read_start(job.arms / HEIR_OF, seed) if recipe.heir else None,
+        start=read_start(job.arms / HEIR_OF, seed) if inherits(recipe, config) else None,
         rounds=rounds_of(recipe, config),
         tensors=tensors_of(recipe, config, bits=job.dataset.bits),
         options=options_of(recipe, config),
@@ -240,11 +244,16 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | No
     return trained, spent
 
 
+def inherits(recipe: Recipe, config: RunConfig) -> bool:
+    """Return whether an arm starts from masking's checkpoint: with as many rounds as any other arm it needs none."""
+    return recipe.heir and config.secagg.he_rounds < config.federation.rounds
+
+
 def rounds_of(recipe: Recipe, config: RunConfig) -> int:
     """Return the most rounds that a federated arm runs."""
     if recipe.private:
         return config.dp.rounds
-    return min(config.secagg.he_rounds, config.federation.rounds) if recipe.heir else config.federation.rounds
+    return config.secagg.he_rounds if inherits(recipe, config) else config.federation.rounds
 
 
 def options_of(recipe: Recipe, config: RunConfig) -> object | None:
@@ -253,17 +262,17 @@ def options_of(recipe: Recipe, config: RunConfig) -> object | None:
 
 
 def tensors_of(recipe: Recipe, config: RunConfig, *, bits: int) -> tuple[str, ...] | None:
-    """Return the tensors that an arm trains and sums, ``None`` for all of them.
+    """Return the tensors that an arm trains and sums, ``None`` for the whole trunk.
 
     Raises:
         ParameterError: the model has no second layer, or it is larger than the config lets this arm sum.
     """
-    if recipe.tensors is None:
+    layout, limit = trunk_layout(bits, config.model.hidden), config.secagg.paillier_max_parameters
+    if recipe.tensors is None or layout.size <= limit:
         return None
     if len(config.model.hidden) < 2:
         raise ParameterError(f"hidden={config.model.hidden} must have a second layer: the arm sums that one alone")
-    size = trunk_layout(bits, config.model.hidden).only(recipe.tensors).size
-    limit = config.secagg.paillier_max_parameters
+    size = layout.only(recipe.tensors).size
     if size > limit:
         raise ParameterError(f"second layer has {size} parameters, must be <= secagg.paillier_max_parameters={limit}")
     return recipe.tensors
@@ -272,8 +281,9 @@ def tensors_of(recipe: Recipe, config: RunConfig, *, bits: int) -> tuple[str, ..
 def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
     recipe = RECIPES[job.arm]
     notes = list(trained.aggregated.warnings) if trained.aggregated else []
-    if recipe.tensors is not None:
-        notes.append(f"trains and sums {', '.join(recipe.tensors)} alone, the rest of the trunk is frozen")
+    tensors = tensors_of(recipe, job.config, bits=job.dataset.bits)
+    if tensors is not None:
+        notes.append(f"trains and sums {', '.join(tensors)} alone, the rest of the trunk is frozen")
     if recipe.private:
         notes.append(
             "smaller private step: exact per-record norms by book-keeping, one backward pass, priced by Opacus; "
@@ -283,7 +293,7 @@ def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
 
 
 def _warm_start(job: Job, recipe: Recipe | None) -> str | None:
-    if recipe is None or not recipe.heir:
+    if recipe is None or not inherits(recipe, job.config):
         return None
     return f"{HEIR_OF}'s checkpoint, then {rounds_of(recipe, job.config)} rounds"
 

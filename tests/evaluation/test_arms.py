@@ -22,7 +22,7 @@ from securefl.config import (
     SecaggConfig,
 )
 from securefl.errors import BudgetExceededError, InputError, ParameterError
-from securefl.evaluation.arms import RECIPES, run_arm, tensors_of
+from securefl.evaluation.arms import RECIPES, inherits, rounds_of, run_arm, tensors_of
 from securefl.evaluation.artefacts import ARM_FILE
 from securefl.evaluation.predictions import load_predictions
 from securefl.learning.model import Model, predict
@@ -39,7 +39,7 @@ def small_config(**changes: object) -> RunConfig:
         "model": ModelConfig(hidden=(32, 12)),
         "federation": FederationConfig(rounds=20, batch=16, learning_rate=5e-3),
         "baselines": BaselineConfig(trees=20),
-        "secagg": SecaggConfig(paillier_bits=2048, he_rounds=2),
+        "secagg": SecaggConfig(paillier_bits=2048, paillier_max_parameters=500, he_rounds=2),
         "dp": DpConfig(rounds=2, batch=64, epsilon=8.0),
     }
     return RunConfig.model_validate({**parts, **changes})
@@ -175,6 +175,16 @@ def test_paillier_refuses_more_than_it_may_sum() -> None:
     with pytest.raises(ParameterError, match="second layer"):
         tensors_of(RECIPES["paillier"], small_config(model=ModelConfig(hidden=(32,))), bits=TINY_BITS)
     assert tensors_of(RECIPES["ckks"], config, bits=TINY_BITS) is None
+
+
+def test_without_limits_a_homomorphic_arm_trains_in_full() -> None:
+    config = small_config(secagg=SecaggConfig(paillier_max_parameters=10**6, he_rounds=20))
+    for arm in ("paillier", "ckks"):
+        recipe = RECIPES[arm]
+        assert tensors_of(recipe, config, bits=TINY_BITS) is None
+        assert rounds_of(recipe, config) == 20
+        assert not inherits(recipe, config)
+        assert inherits(recipe, small_config())
 
 
 def test_a_private_arm_outside_its_budget_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def config(*arms: ArmName, dp: DpConfig | None = None, secagg: SecaggConfig | No
         data=DataConfig(bits=TINY_BITS, partners=3),
         model=ModelConfig(hidden=(32, 12)),
         federation=FederationConfig(rounds=4, batch=16),
-        secagg=secagg or SecaggConfig(paillier_bits=2048, he_rounds=2),
+        secagg=secagg or SecaggConfig(paillier_bits=2048, paillier_max_parameters=500, he_rounds=2),
         dp=dp or DpConfig(rounds=2, batch=64),
     )
 
