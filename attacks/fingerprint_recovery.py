@@ -9,7 +9,9 @@ fingerprints is sparser than either. This attack uses that the coefficients are 
    compound's factors);
 2. write every row in that basis: the coefficients are whole numbers, since the basis is made of sums of few factors;
 3. where a basis row was a sum of two compounds, some coefficients are -1: adding another column clears them. Repeat until
-   each column is zeros and ones. Those are the fingerprints, and the basis rows are the factors, which carry the labels.
+   each column is zeros and ones. Those are the fingerprints, and the basis rows are the factors, which carry the labels;
+4. where analogues leave several binary bases, the one is taken that agrees with the units that worked, if the first layer is
+   known (:mod:`attacks.activity`).
 
 It takes a fraction of a second where the linear programs take a minute, and recovers nearly everything where they recover
 half. Related: SRATTA [MKT+23] groups by co-activation over rounds.
@@ -27,12 +29,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from attacks.activity import agree_with_activity
 from attacks.rows import Delta, Rows, distinct_rows
 from securefl.types import Progress, silent
 
 FEWEST_BITS = 5
 """A shorter pattern is no molecule's fingerprint; it comes from rows that fell apart."""
 Matrix = NDArray[np.float64]
+Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Recovery:
         fingerprints: CSR uint8, shape (k, bits), one row for each compound.
         factors: float64, shape (k, h), each compound's row of L, up to the noise.
         rank: how many compounds the update shows. saturated: the rank is all that the layer has, nothing can be decoded.
-        finished: whether the search ended before its time limit. seconds: what it took.
+        finished: whether the search ended before its time limit. seconds: of this thread that it took.
     """
 
     fingerprints: sp.csr_matrix
@@ -103,7 +107,7 @@ def _best_repair(columns: Matrix, i: int, count: Matrix) -> tuple[Matrix, float]
 def make_binary(columns: Matrix, count: Matrix, *, deadline: float, progress: Progress = silent) -> tuple[Matrix, bool]:
     """Return integer ``columns`` (m, r) after adding columns to one another until as many as possible are binary.
 
-    ``count`` weighs the rows. The second value says whether the search ended before the ``deadline`` (monotonic seconds).
+    ``count`` weighs the rows. The second value says whether the search ended before the ``deadline`` (seconds of this thread).
     """
     columns = columns.copy()
     left = violation(columns, count)
@@ -113,7 +117,7 @@ def make_binary(columns: Matrix, count: Matrix, *, deadline: float, progress: Pr
         # Nearly binary ones first: each that is finished helps to clear the next.
         for i in np.argsort(left):
             while left[i] > 0:
-                if time.monotonic() > deadline:
+                if time.thread_time() > deadline:
                     return columns, False
                 repaired, remaining = _best_repair(columns, int(i), count)
                 if remaining >= left[i]:
@@ -145,6 +149,7 @@ def _rank(rows: Rows) -> tuple[int, Matrix]:
 def fingerprint_recovery(
     delta_w1: Delta,
     *,
+    layer: Layer | None = None,
     noise: float | None = None,
     seconds: float = 8.0,
     progress: Progress = silent,
@@ -154,8 +159,10 @@ def fingerprint_recovery(
     Args:
         delta_w1: shape (bits, hidden units): one update, a sum of updates, or a sum minus one's own part. Its scale and sign
             don't matter.
+        layer: the first layer that the step started from, weight (bits, hidden units) and bias; settles what binarity leaves
+            open.
         noise: standard deviation of an entry's error; a quantiser's is its step / sqrt(12). ``None`` estimates it.
-        seconds: stop searching after so long; what was found by then is returned.
+        seconds: stop searching after so much of this thread's time; what was found by then is returned.
         progress: told how many columns are binary.
 
     Raises:
@@ -168,7 +175,7 @@ def fingerprint_recovery(
     >>> {tuple(x) for x in found.fingerprints.toarray()} == {tuple(x) for x in compounds.astype(int)}
     True
     """
-    begin = time.monotonic()
+    begin = time.thread_time()
     rows = distinct_rows(delta_w1, noise=noise)
     rank, reduced = _rank(rows) if len(rows.bits) else (0, rows.mean)
     # As many directions as the rows can have: the column space is everything and no pattern stands out in it.
@@ -182,6 +189,17 @@ def fingerprint_recovery(
         columns = _coefficients(rows, _refit(rows, columns))
         columns, finished = make_binary(columns, rows.count, deadline=begin + seconds, progress=progress)
     factors = _refit(rows, columns)
+    if layer is not None and columns.shape[1]:
+        weights = np.zeros_like(rows.mean)
+        np.add.at(weights, rows.label, layer[0][rows.bits].astype(np.float64))
+        columns, factors = agree_with_activity(
+            columns,
+            factors,
+            rows.count,
+            rows=weights,
+            bias=layer[1].astype(np.float64),
+            deadline=begin + seconds,
+        )
     found = _binary_columns(rows, columns)
     patterns = sp.csr_matrix((columns[:, found][rows.label] == 1).T, dtype=np.uint8)
     spread = sp.csr_matrix(
@@ -193,7 +211,7 @@ def fingerprint_recovery(
         rank=rank,
         saturated=saturated,
         finished=finished,
-        seconds=time.monotonic() - begin,
+        seconds=time.thread_time() - begin,
     )
 
 

@@ -130,7 +130,9 @@ def attack_first_layer(
     if wanted("union_of_bits"):
         timed("union_of_bits", lambda: run_union(view, truth))
     if wanted("fingerprint_recovery") or wanted("label_inference"):
-        recovery = fingerprint_recovery(view.delta, noise=view.noise, seconds=seconds, progress=progress)
+        recovery = fingerprint_recovery(
+            view.delta, layer=view.layers[0], noise=view.noise, seconds=seconds, progress=progress
+        )
         if wanted("fingerprint_recovery"):
             timed("fingerprint_recovery", lambda: score_recovery(recovery, view, truth), recovery.seconds)
         if wanted("label_inference"):

@@ -36,10 +36,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) ->
     return out, config
 
 
-def audited(finished: tuple[Path, RunConfig], dataset: Dataset, arm: ArmName, **narrow: str) -> AuditRecord:
+def audited(
+    finished: tuple[Path, RunConfig], dataset: Dataset, arm: ArmName, *, only: str | None = None, view: str | None = None
+) -> AuditRecord:
     """The audit of one arm."""
     out, config = finished
-    return audit(out, dataset, config=config, arm=arm, rng=CountingRng(), **narrow)
+    return audit(out, dataset, config=config, arm=arm, rng=CountingRng(), only=only, view=view)
 
 
 def rows(record: AuditRecord, **want: object) -> list[AttackRecord]:
