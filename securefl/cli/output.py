@@ -20,7 +20,9 @@ def emit_json(content: Any) -> None:
 
 
 def emit_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows with equal keys as a table; figures are right-aligned."""
+    """Print rows with equal keys as a table, a single row as one line a key; figures are right-aligned."""
+    if len(rows) == 1:
+        rows = [{"what": key.replace("_", " "), "value": shown(value)} for key, value in rows[0].items()]
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for key in rows[0] if rows else ():
         numeric = isinstance(rows[0][key], (int, float))
