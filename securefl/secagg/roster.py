@@ -53,6 +53,7 @@ class Roster:
     cipher: Cipher = Cipher.AES_256
     sum_tags: int = 0
     neighbours: int = 0
+    circle_threshold: int = 0
     exposure: ExposureRule = ExposureRule.WARN
 
     def __post_init__(self) -> None:
@@ -69,9 +70,17 @@ class Roster:
             raise ParameterError(f"sum_tags={self.sum_tags} must be 0, 1 or 2")
         if self.sum_tags and (self.quantizer.ring_bits != 32 or self.neighbours):
             raise ParameterError("a verifiable sum needs the 32-bit ring (soundness) and the complete graph (one key for all)")
-        if self.neighbours < 0:
-            raise ParameterError(f"neighbours={self.neighbours} must be >= 0 (0: everyone)")
+        self._check_circles()
         self.quantizer.require_capacity(len(numbers))
+
+    def _check_circles(self) -> None:
+        k, t, n = self.neighbours, self.circle_threshold, len(self.partners)
+        if k == t == 0:
+            return  # the complete graph
+        if k % 2 or not 2 <= k < n - 1:
+            raise ParameterError(f"neighbours={k} must be even and in 2..n-2 (n={n}), or 0 for everyone")
+        if not k + 1 < 2 * t <= 2 * k:
+            raise ParameterError(f"circle_threshold={t} must be > (k + 1) / 2 and <= k (k={k})")
 
     @cached_property
     def encoded(self) -> bytes:
@@ -216,6 +225,7 @@ def parse_roster(content: Any) -> SignedRoster:
         cipher=Cipher(fields["cipher"]),
         sum_tags=int(fields["sum_tags"]),
         neighbours=int(fields["neighbours"]),
+        circle_threshold=int(fields["circle_threshold"]),
         exposure=ExposureRule(fields["exposure"]),
     )
     signatures = {ClientId(int(client)): bytes.fromhex(value) for client, value in content["signatures"].items()}
@@ -241,5 +251,6 @@ def _roster_fields(roster: Roster) -> dict[str, object]:
         "cipher": roster.cipher.value,
         "sum_tags": roster.sum_tags,
         "neighbours": roster.neighbours,
+        "circle_threshold": roster.circle_threshold,
         "exposure": roster.exposure.value,
     }

@@ -12,17 +12,19 @@ from securefl.crypto.signature import SigningKey
 from securefl.errors import AbortReason, ParameterError, ProtocolAbort
 from securefl.quantize import Quantizer
 from securefl.secagg.base import ClientState, Continue, RoundContext, ServerState
+from securefl.secagg.codec import HASH_SIZE
 from securefl.secagg.envelope import Channel
 from securefl.secagg.journal import Journal, MemoryJournal
 from securefl.secagg.ledger import Ledger
 from securefl.secagg.masking.client import advertise_keys
-from securefl.secagg.masking.graph import Graph, complete
+from securefl.secagg.masking.graph import Graph, complete, ring
+from securefl.secagg.masking.graph_choice import SHARE_SIZE, choose_seed, commit_share, reveal_share, round_seed
 from securefl.secagg.masking.member import Member
 from securefl.secagg.masking.messages import PHASES, WIRE_ID
 from securefl.secagg.masking.server import Advertising, Operator
 from securefl.secagg.policy import ExposureRule, Policy
 from securefl.secagg.roster import Partner, Roster, SignedRoster
-from securefl.types import ClientId, RingVector, Rng
+from securefl.types import ClientId, RingVector, Rng, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class MaskingOptions:
     cipher: Cipher = Cipher.AES_256
     exposure: ExposureRule = ExposureRule.WARN
     sum_tags: int = 0
+    neighbours: int = 0
+    circle_threshold: int = 0
 
     def policy(self, parties: int) -> Policy:
         """Return the policy for ``parties`` clients; raises ParameterError."""
@@ -59,6 +63,7 @@ class PairwiseMasking:
     context: RoundContext
     roster: Roster
     parties: Mapping[ClientId, Party] = field(repr=False)
+    ring_seed: bytes = b""
     wire_id: ClassVar[bytes] = WIRE_ID
     phases: ClassVar[tuple[str, ...]] = PHASES
 
@@ -69,8 +74,14 @@ class PairwiseMasking:
 
     @property
     def graph(self) -> Graph:
-        """Who shares masks with whom."""
-        return complete(self.roster.clients, self.roster.policy)
+        """Who shares masks with whom: everyone, unless the roster fixes a number of neighbours."""
+        roster = self.roster
+        if not roster.neighbours:
+            return complete(roster.clients, roster.policy)
+        if len(self.ring_seed) != HASH_SIZE:
+            raise ParameterError(f"ring_seed of {len(self.ring_seed)} bytes must have {HASH_SIZE}: partners choose it")
+        seed = round_seed(WIRE_ID, self.ring_seed, self.context)
+        return ring(roster.clients, roster.neighbours, roster.circle_threshold, seed=seed)
 
     def client(self, me: ClientId, update: RingVector, *, rng: Rng) -> Continue[ClientState, bytes]:
         """Begin the round as client ``me``.
@@ -109,6 +120,7 @@ class MaskingSetup:
     parties: Mapping[ClientId, Party] = field(repr=False)
     setup_seconds: float
     warnings: tuple[str, ...] = ()
+    ring_seed: bytes = b""
     name: ClassVar[str] = "masking"
 
     @property
@@ -118,7 +130,7 @@ class MaskingSetup:
 
     def round(self, context: RoundContext) -> PairwiseMasking:
         """Return the scheme of one round."""
-        return PairwiseMasking(context, self.signed.roster, self.parties)
+        return PairwiseMasking(context, self.signed.roster, self.parties, self.ring_seed)
 
 
 def set_up(
@@ -140,8 +152,11 @@ def set_up(
         client: Party(identity, MemoryJournal(), Ledger(roster.clients, roster.policy, rule=roster.exposure))
         for client, identity in identities.items()
     }
+    ring_seed = _choose_ring(roster, identities, run_id, rng=rng) if roster.neighbours else b""
     seconds, warnings = time.process_time() - started, _warnings(signed.roster.policy)
-    return MaskingSetup(run_id=run_id, signed=signed, parties=parties, setup_seconds=seconds, warnings=warnings)
+    return MaskingSetup(
+        run_id=run_id, signed=signed, parties=parties, setup_seconds=seconds, warnings=warnings, ring_seed=ring_seed
+    )
 
 
 def make_roster(identities: Mapping[ClientId, SigningKey], quantizer: Quantizer, options: object) -> SignedRoster:
@@ -158,10 +173,25 @@ def make_roster(identities: Mapping[ClientId, SigningKey], quantizer: Quantizer,
     roster = Roster(
         epoch=1, partners=partners, policy=policy, quantizer=quantizer, cipher=options.cipher, exposure=options.exposure,
         sum_tags=options.sum_tags,
+        neighbours=options.neighbours,
+        circle_threshold=options.circle_threshold,
     )
     signed = SignedRoster(roster, {client: roster.sign(key) for client, key in identities.items()})
     signed.verify()
     return signed
+
+
+def _choose_ring(roster: Roster, identities: Mapping[ClientId, SigningKey], run_id: bytes, *, rng: Rng) -> bytes:
+    """Play the commit-reveal of all partners, every side checking everything."""
+    context = RoundContext(run_id=run_id, round=0, roster_hash=roster.hash, model_hash=bytes(HASH_SIZE))
+    channel = Channel(wire_id=WIRE_ID, context=context, keys=roster.keys)
+    shares = {me: Secret(rng.bytes(SHARE_SIZE)) for me in identities}
+    sealed = {me: commit_share(channel, me, shares[me], 0, identity=key) for me, key in identities.items()}
+    commits = {me: own.message for me, own in sealed.items()}
+    reveals = {
+        me: reveal_share(channel, me, shares[me], commits, own=sealed[me], identity=key) for me, key in identities.items()
+    }
+    return choose_seed(channel, commits, reveals)
 
 
 def _warnings(policy: Policy) -> tuple[str, ...]:
