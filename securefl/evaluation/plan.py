@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -188,20 +188,20 @@ def _epochs_seconds(config: RunConfig, dataset: Dataset, speed: _Speed, cores: i
 
 
 def _private_seconds(config: RunConfig, dataset: Dataset, rng: Rng) -> float:
-    """Return the time of all private steps, one after the other, from one epoch of the smallest partner."""
+    """Return the time of all private steps, one after the other, from one step of the largest partner."""
     counts = record_counts(dataset)
     plans = private_plans(counts, config=config)
-    partner = int(np.argmin(counts))
+    partner = int(np.argmax(counts))
     scaling = scaling_of(dataset, partner)
     records = records_of(dataset, scaling, dataset.cells(partner, Fold.TRAIN))
     trunk = Trunk(dataset.bits, config.model.hidden)
     heads = Heads(len(scaling), trunk.width)
 
-    def epoch() -> None:
+    def step() -> None:
         seat = Seat(partner=partner, records=records, seed=0)
-        PrivateTrainer(seat, plan=plans[partner], rng=rng).train_epoch(trunk, heads, records)
+        PrivateTrainer(seat, plan=replace(plans[partner], steps_each=1), rng=rng).train_epoch(trunk, heads, records)
 
-    return _timed(epoch) / plans[partner].steps_each * sum(one.steps for one in plans)
+    return _timed(step) * sum(one.steps for one in plans)
 
 
 def _forest_seconds(config: RunConfig, dataset: Dataset) -> float:
