@@ -30,7 +30,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from attacks.activity import agree_with_activity
-from attacks.rows import Delta, Rows, distinct_rows
+from attacks.rows import Delta, Rows, distinct_rows, entry_noise, noise_floor, touched_rows
 from securefl.types import Progress, silent
 
 FEWEST_BITS = 5
@@ -138,12 +138,19 @@ def _refit(rows: Rows, columns: Matrix) -> Matrix:
     return np.asarray(np.linalg.lstsq(columns * weight, rows.mean * weight, rcond=None)[0])
 
 
-def _rank(rows: Rows) -> tuple[int, Matrix]:
-    """Return how many directions rise above the noise, and the rows in those directions, shape (m, r)."""
-    _, squares, axes = np.linalg.svd(rows.mean.T @ rows.mean)
-    strength = np.sqrt(squares)
-    rank = int((strength > rows.noise * (np.sqrt(len(rows.mean)) + np.sqrt(rows.mean.shape[1]))).sum())
-    return rank, rows.mean @ axes[:rank].T
+def _directions(rows: Matrix, noise: float) -> Matrix:
+    """Return the directions in which ``rows`` (m, h) rise above the noise, shape (rank, h)."""
+    _, squares, axes = np.linalg.svd(rows.T @ rows)
+    return np.asarray(axes[np.sqrt(squares) > noise * (np.sqrt(len(rows)) + np.sqrt(rows.shape[1]))])
+
+
+def _is_saturated(delta: Delta, noise: float | None) -> bool:
+    """Return whether the update has all the directions that its layer has: then no pattern stands out in them."""
+    sigma = noise_floor(delta) if noise is None else entry_noise(delta, noise)
+    touched = touched_rows(delta, sigma)
+    if len(touched) < delta.shape[1]:
+        return False
+    return bool(len(_directions(delta[touched].astype(np.float64), sigma)) == delta.shape[1])
 
 
 def fingerprint_recovery(
@@ -176,10 +183,20 @@ def fingerprint_recovery(
     True
     """
     begin = time.thread_time()
+    if _is_saturated(delta_w1, noise):
+        return Recovery(
+            fingerprints=sp.csr_matrix((0, delta_w1.shape[0]), dtype=np.uint8),
+            factors=np.zeros((0, delta_w1.shape[1])),
+            rank=delta_w1.shape[1],
+            saturated=True,
+            finished=True,
+            seconds=time.thread_time() - begin,
+        )
     rows = distinct_rows(delta_w1, noise=noise)
-    rank, reduced = _rank(rows) if len(rows.bits) else (0, rows.mean)
-    # As many directions as the rows can have: the column space is everything and no pattern stands out in it.
-    saturated = rank >= min(delta_w1.shape[1], len(rows.mean)) and rank > 0
+    directions = _directions(rows.mean, rows.noise)
+    rank, reduced = len(directions), rows.mean @ directions.T
+    # As many directions as distinct rows: every row is a direction of its own.
+    saturated = rank >= len(rows.mean) and rank > 1
     columns, finished = np.zeros((len(rows.mean), 0)), True
     if rank and not saturated:
         chosen = shortest_basis(reduced, rank, rows.noise)

@@ -72,6 +72,11 @@ def noise_floor(delta: Delta) -> float:
     return max(rounding, float((low + high) / 2)) if high < 1.4 * low else rounding
 
 
+def entry_noise(delta: Delta, stated: float) -> float:
+    """Return the ``stated`` noise on an entry, or the rounding of float32 where that is larger."""
+    return max(stated, float(np.abs(delta).max()) * FLOAT_NOISE)
+
+
 def touched_rows(delta: Delta, noise: float) -> NDArray[np.int64]:
     """Return the numbers of the rows that some compound touched, given the ``noise`` on an entry.
 
@@ -112,9 +117,7 @@ def distinct_rows(delta: Delta, *, noise: float | None = None) -> Rows:
     Raises:
         ParameterError: the update is not a finite matrix.
     """
-    sigma = noise_floor(delta)
-    if noise is not None:
-        sigma = max(noise, float(row_rms(delta).max()) * FLOAT_NOISE)
+    sigma = noise_floor(delta) if noise is None else entry_noise(delta, noise)
     bits = touched_rows(delta, sigma)
     rows = delta[bits].astype(np.float64)
     label = _classes(rows, sigma) if len(bits) else np.zeros(0, dtype=np.int64)

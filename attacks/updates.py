@@ -6,6 +6,7 @@ update. The attacker in V1 is the partner with the most compounds; in V3 the vic
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -85,8 +86,24 @@ def _records(target: Target, case: Case, outcome: Outcome) -> Iterator[AttackRec
 
 
 def _by_size(released: Released) -> list[int]:
-    """Return the partners of a release, the one with the fewest compounds first."""
-    return sorted(released.parts, key=lambda partner: (len(released.parts[partner].compounds), partner))
+    """Return the partners of a release, the one with the fewest compounds first.
+
+    A partner whose update is zero (a first step under fresh heads, which are zero) sent nothing and stands aside if it can.
+    """
+
+    def key(partner: int) -> tuple[bool, int, int]:
+        update = released.parts[partner].update
+        return update is None or not update.any(), len(released.parts[partner].compounds), partner
+
+    order = sorted(released.parts, key=key)
+    sent = [partner for partner in order if not key(partner)[0]]
+    return sent or order
+
+
+def _silence(released: Released) -> str:
+    """Return what the record says of partners whose update is zero."""
+    silent = len(released.parts) - len([p for p in released.parts.values() if p.update is not None and p.update.any()])
+    return f"{silent} partner's update is zero in this round: the smallest of the others is attacked" if silent else ""
 
 
 def _attacked(target: Target, wanted: Wanted, cases: Iterator[Case]) -> list[AttackRecord]:
@@ -124,6 +141,7 @@ def attack_as_run(target: Target, *, wanted: Wanted) -> list[AttackRecord]:
     if released is None:
         return _not_run(target, wanted, "as-run", VIEWS, "the first layer is frozen in this arm: none of it is released")
     order = _by_size(released)
+    released = dataclasses.replace(released, note=_silence(released))
 
     def cases() -> Iterator[Case]:
         if _any(wanted, "V3"):
