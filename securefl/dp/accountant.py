@@ -142,7 +142,7 @@ def solve_noise(epsilon: float, *, delta: float, sampling_rate: float, steps: in
 
     >>> sigma = solve_noise(8.0, delta=1e-5, sampling_rate=0.1, steps=80, accountant=RdpAccountant())
     >>> round(sigma, 1)
-    1.1
+    0.9
 
     Raises:
         BudgetExceededError: no noise up to 10,000 clipping norms is enough.
