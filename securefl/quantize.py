@@ -116,6 +116,25 @@ class Quantizer:
                 f"n={n} x max_weight={self.max_weight} x steps={self.limit} = {largest} must be < 2^{self.ring_bits - 1}"
             )
 
+    def require_noise_capacity(self, n: int, *, noise: float, length: int, bits: int = 40) -> None:
+        """Check that sub-Gaussian noise in the sum wraps any of ``length`` coordinates with probability at most 2^-bits.
+
+        The values keep their proven share of the ring; what is left of it bounds the noise:
+        length * 2 exp(-(room / sigma)^2 / 2) <= 2^-bits.
+
+        Args:
+            noise: sigma of the whole noise in a coordinate of the sum, in units of the update.
+
+        Raises:
+            CapacityError: the room for noise is too small.
+        """
+        if not (math.isfinite(noise) and noise >= 0) or length < 1:
+            raise ParameterError(f"noise={noise} must be finite and >= 0, length={length} must be >= 1")
+        room = (1 << (self.ring_bits - 1)) - 1 - n * self.max_weight * self.limit
+        needed = noise / self.step * math.sqrt(2 * math.log(2 * length * 2.0**bits))
+        if needed > room:
+            raise CapacityError(f"noise needs {needed:.0f} steps beside n={n} weighted values, must be <= {room}")
+
     def quantize(self, update: FloatVector, *, name: str = "update", rng: Rng | None = None) -> Quantized:
         """Return ``update`` in steps: clipped to [-clip, clip], scaled by 2^s, rounded half to even.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -36,6 +37,17 @@ def test_the_extreme_sum_does_not_wrap_and_one_more_bit_would() -> None:
 def test_no_scale_fits() -> None:
     with pytest.raises(CapacityError, match="n=3"):
         Quantizer.for_sum(3, clip=1.0, max_weight=(1 << 31) - 1)
+
+
+def test_noise_that_could_wrap_is_refused_and_the_bound_is_the_tail_bound() -> None:
+    quantizer = Quantizer.for_sum(5, clip=1.0)
+    room = (2**31 - 1 - 5 * 255 * 2**20) * quantizer.step
+    factor = math.sqrt(2 * math.log(2 * 10**6 * 2.0**40))
+    quantizer.require_noise_capacity(5, noise=0.999 * room / factor, length=10**6)
+    with pytest.raises(CapacityError, match="noise needs"):
+        quantizer.require_noise_capacity(5, noise=1.001 * room / factor, length=10**6)
+    with pytest.raises(ParameterError):
+        quantizer.require_noise_capacity(5, noise=float("nan"), length=10)
 
 
 @pytest.mark.parametrize("clip", [0.0, -1.0, float("nan"), float("inf")])
