@@ -66,8 +66,8 @@ def resample_clusters(
 def percentile_interval(estimate: float, samples: NDArray[np.float64], *, level: float = LEVEL) -> Interval:
     """Return ``estimate`` with the percentile interval of its resamples; NaN resamples are left out.
 
-    >>> percentile_interval(2.0, np.arange(101.0), level=0.9)
-    Interval(mean=2.0, low=5.0, high=95.0)
+    >>> percentile_interval(2.0, np.arange(101.0), level=0.5)
+    Interval(mean=2.0, low=25.0, high=75.0)
 
     Raises:
         ParameterError: no resample is defined.
