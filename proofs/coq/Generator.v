@@ -82,7 +82,7 @@ by rewrite hyb_known ?subrr ?normr0 // -[known_at e]negbK Ke.
 Qed.
 End Hybrid.
 
-(* ---- the protocol ---- *)
+(* The protocol: T clients, E pairs, seeds for both kinds of masks. *)
 Section Round.
 Variables (F : realFieldType) (T E Seed : finType) (src tgt : E -> T) (R : finZmodType).
 Variables (G : Seed -> R) (k0 : Seed).
@@ -103,7 +103,8 @@ Definition hid_fun (s : {ffun J -> R}) : {ffun T -> R} :=
   [ffun i => if i \in A then 0 else s (inr i)] + boundary src tgt R [ffun e => if K e then 0 else s (inl e)].
 Lemma hid_is_additive : additive hid_fun.
 Proof.
-move=> s s'; rewrite /hid_fun opprD addrACA -(raddfB (boundary src tgt R)); congr (_ + _); last apply: (congr1 (boundary_fun src tgt (R := R))).
+move=> s s'; rewrite /hid_fun opprD addrACA -(raddfB (boundary src tgt R)); congr (_ + _);
+  last apply: (congr1 (boundary_fun src tgt (R := R))).
   by apply/ffunP=> i; rewrite !ffunE; case: ifP; rewrite ?subrr.
 by apply/ffunP=> e; rewrite !ffunE; case: ifP; rewrite ?subrr.
 Qed.

@@ -118,7 +118,6 @@ have -> : z = \sum_i (dlt i (z i) - dlt (root (adj P) i) (z i)).
 by apply: (big_ind (reach P)) => [|? ?|i _]; [apply: reach0|apply: reachD|apply/reach_connect/connect_root].
 Qed.
 
-(* ---- Main theorems ---- *)
 Definition view x s := x + boundary s.
 Notation "x ~[ P ] y" := (forall i, component_sum P x i = component_sum P y i) (at level 70).
 
@@ -156,7 +155,7 @@ by rewrite /view !H.
 Qed.
 
 
-(* ---- Full SecAgg view: self masks, dropouts, late uploads, corruptions ----
+(* The full view: self masks, dropouts, late uploads, corruptions.
    K  : edges whose pairwise mask the adversary ends up knowing (edges to
         corrupted clients, edges of dropped clients reconstructed by the server)
    A  : clients whose self mask b_i the adversary ends up knowing (survivors)
@@ -284,7 +283,7 @@ by rewrite !H; apply: round_hides; apply: xx'.
 Qed.
 End Adaptive.
 
-(* ---- Connected graph: exact counts ---- *)
+(* Connected graph: exact counts. *)
 Section Connected.
 Hypothesis conn : forall i j, connect (adj predT) i j.
 Variable t0 : T.

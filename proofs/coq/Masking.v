@@ -78,7 +78,8 @@ Qed.
 Corollary mask_cancel x s : (forall i j, s i j = s j i) ->
   \sum_i (x i + \sum_j pair_mask s i j) = \sum_i x i.
 Proof.
-move=> ssym; rewrite big_split /= -[X in _ + X](_ : \sum_(i in [set: 'I_n]) \sum_(j in [set: 'I_n]) pair_mask s i j = _).
+move=> ssym; rewrite big_split /=.
+rewrite -[X in _ + X](_ : \sum_(i in [set: 'I_n]) \sum_(j in [set: 'I_n]) pair_mask s i j = _).
   by rewrite pair_mask_cancel ?addr0.
 by apply: eq_big => [i|i _]; rewrite ?inE //; apply: eq_bigl => j; rewrite inE.
 Qed.

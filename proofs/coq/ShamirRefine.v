@@ -84,13 +84,15 @@ move=> i j /phi_inj H; apply/ord_inj/eqP; rewrite -(nth_uniq Z0 _ _ xs_uniq) //.
 by apply/eqP/H; apply/in_range/mem_nth.
 Qed.
 
-Lemma phi_lagrange_at_zero (i : I) : phi (lagrange_at_zero p xs (nth Z0 xs i)) = \prod_(j in [set: I] :\ i) (nd j / (nd j - nd i)).
+Lemma phi_lagrange_at_zero (i : I) :
+  phi (lagrange_at_zero p xs (nth Z0 xs i)) = \prod_(j in [set: I] :\ i) (nd j / (nd j - nd i)).
 Proof.
 set xi := nth Z0 xs i; have ix : xi \in xs by rewrite mem_nth.
 have -> : \prod_(j in [set: I] :\ i) (nd j / (nd j - nd i)) = \prod_(x <- xs | x != xi) (phi x / (phi x - phi xi)).
   rewrite (big_nth Z0) big_mkord; apply: eq_bigl => j.
   by rewrite !inE andbT nth_uniq.
-suff main l : {subset l <= xs} -> phi (lagrange_at_zero p l xi) = \prod_(x <- l | x != xi) (phi x / (phi x - phi xi)) by apply: main.
+suff main l : {subset l <= xs} ->
+    phi (lagrange_at_zero p l xi) = \prod_(x <- l | x != xi) (phi x / (phi x - phi xi)) by apply: main.
 elim: l => [|x l IH] sub; first by rewrite big_nil /lagrange_at_zero /= phi_mod.
 rewrite big_cons -IH => [|y yl]; last by rewrite sub // inE yl orbT.
 rewrite /lagrange_at_zero /= -/(lagrange_at_zero p l xi); case: Z.eqb_spec => [<-|/eqP]; first by rewrite eqxx.

@@ -7,10 +7,10 @@ looked up by the mask key that the product derived, so both ends of a pair must 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -21,14 +21,19 @@ from securefl.quantize import Quantizer
 from securefl.secagg.base import Continue, RoundContext
 from securefl.secagg.masking import client as client_module
 from securefl.secagg.masking import server as server_module
+from securefl.secagg.masking import static as static_module
 from securefl.secagg.masking.client import Shared
 from securefl.secagg.masking.keys import KeyEnd
 from securefl.secagg.masking.protocol import MaskingOptions, set_up
 from securefl.secagg.masking.server import Opening, Sharing, Summing
+from securefl.secagg.masking.static import StaticMasking
 from securefl.types import ClientId, Secret
 
 Word = Any
 """A 64-bit word: a z3 bit-vector, or a numpy uint64."""
+
+Label: TypeAlias = "tuple[int, int] | int"
+"""Whose mask a key makes: a pair's, lower number first, or one client's own."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class RecordedRound:
     n: int
     clients: Mapping[ClientId, Shared]
     operator: Summing
-    labels: Mapping[bytes, tuple[int, int] | int] = field(repr=False)
+    labels: Mapping[bytes, Label] = field(repr=False)
 
     @property
     def cohort(self) -> frozenset[ClientId]:
@@ -58,8 +63,8 @@ class RecordedRound:
         """Return what client ``me`` uploads, by the product's ``Shared._masked``."""
 
         def chunks(vector: Any, *, add: Sequence[Secret], subtract: Sequence[Secret], cipher: object) -> Iterator[Any]:
-            target = _vector(words.value[int(vector[0])])
-            yield self._applied(target.copy(), target, add, subtract, words)
+            target = word_vector(words.value[int(vector[0])])
+            yield apply_kernel(self.labels, target.copy(), target, (add, subtract), words)
 
         with patch.object(client_module, "masked_chunks", chunks):
             (chunk,) = list(self.clients[ClientId(me)]._masked(self.cohort))
@@ -71,13 +76,14 @@ class RecordedRound:
         shares = {owner: self._shares(owner, alive) for owner in self.cohort}
 
         def apply(vector: Any, *, add: Sequence[Secret], subtract: Sequence[Secret], cipher: object, workers: int) -> None:
-            self._applied(vector, vector, add, subtract, words)
+            apply_kernel(self.labels, vector, vector, (add, subtract), words)
 
         quantizer = SimpleNamespace(decode=lambda ring: ring)
         real = self.operator.operator
         roster = SimpleNamespace(cipher=real.roster.cipher, quantizer=quantizer)
         operator = replace(real, roster=cast(Any, roster))
-        opening = Opening(operator, self.operator.adverts, _vector(total), alive, self.cohort - alive)
+        untagged = np.empty(0, "<u8")
+        opening = Opening(operator, self.operator.adverts, word_vector(total), untagged, alive, self.cohort - alive)
         with patch.object(server_module, "apply_masks", apply):
             return opening.open(shares).total[0]
 
@@ -89,25 +95,39 @@ class RecordedRound:
         shares = shamir.split(secret, threshold=threshold, points=sorted(self.cohort), rand=rand)
         return {ClientId(holder): share for holder, share in list(shares.items())[:threshold]}
 
-    def _applied(self, source: Any, target: Any, add: Sequence[Secret], subtract: Sequence[Secret], words: Words) -> Any:
-        """Run the product's kernel from ``source`` to ``target``, one word each; its streams give the chosen words."""
-        scratch = source.copy()
 
-        def stream(key: Secret) -> SimpleNamespace:
-            label = self.labels[key.expose()]
-            word = words.own[label] if isinstance(label, int) else words.pair[label]
+def apply_kernel(
+    labels: Mapping[bytes, Label], source: Any, target: Any, keys: tuple[Sequence[Secret], Sequence[Secret]], words: Words
+) -> Any:
+    """Run the product's kernel from ``source`` to ``target``, one word each; ``keys`` are those to add and to subtract."""
+    scratch = source.copy()
 
-            def fill(index: int, size: int, out: Any) -> None:
-                out[0] = word
+    def stream(key: Secret) -> SimpleNamespace:
+        label = labels[key.expose()]
+        word = words.own[label] if isinstance(label, int) else words.pair[label]
 
-            return SimpleNamespace(fill=fill)
+        def fill(index: int, size: int, out: Any) -> None:
+            out[0] = word
 
-        kernel = SimpleNamespace(
-            _add=[stream(key) for key in add], _subtract=[stream(key) for key in subtract],
-            _words=scratch, _bytes=scratch, _itemsize=8,
-        )  # fmt: skip
-        keystream._Kernel.apply(cast(Any, kernel), 0, source, target)
-        return target
+        return SimpleNamespace(fill=fill)
+
+    add, subtract = ([stream(key) for key in group] for group in keys)
+    kernel = SimpleNamespace(_add=add, _subtract=subtract, _words=scratch, _bytes=scratch, _itemsize=8)
+    keystream._Kernel.apply(cast(Any, kernel), 0, source, target)
+    return target
+
+
+def static_input(labels: Mapping[bytes, Label], me: int, keys: Mapping[ClientId, Secret], words: Words) -> Word:
+    """Return what client ``me`` uploads in the static protocol, by the product's ``StaticMasking._masked``."""
+
+    def chunks(vector: Any, *, add: Sequence[Secret], subtract: Sequence[Secret], cipher: object) -> Iterator[Any]:
+        target = word_vector(words.value[me])
+        yield apply_kernel(labels, target.copy(), target, (add, subtract), words)
+
+    scheme: Any = SimpleNamespace(roster=SimpleNamespace(cipher=None))
+    with patch.object(static_module, "masked_chunks", chunks):
+        (chunk,) = list(StaticMasking._masked(scheme, ClientId(me), np.zeros(1, "<u8"), keys))
+    return cast(Any, chunk).obj[0]
 
 
 def record(n: int) -> RecordedRound:
@@ -131,9 +151,9 @@ def _continue(step: Any) -> Continue[Any, Any]:
     return step
 
 
-def _labels(clients: Mapping[ClientId, Shared]) -> dict[bytes, tuple[int, int] | int]:
+def _labels(clients: Mapping[ClientId, Shared]) -> dict[bytes, Label]:
     """Name the mask keys as the lower client of each pair derives them."""
-    labels: dict[bytes, tuple[int, int] | int] = {}
+    labels: dict[bytes, Label] = {}
     for me, state in clients.items():
         keys, own = state.member.keys, KeyEnd(me, state.adverts[me].mask_key)
         labels[keys.self_mask(state.secrets.seed, me).expose()] = int(me)
@@ -146,12 +166,11 @@ def _labels(clients: Mapping[ClientId, Shared]) -> dict[bytes, tuple[int, int] |
     return labels
 
 
-def _vector(word: Word) -> Any:
+def word_vector(word: Word) -> Any:
+    """Return a vector of one word: of numbers, or of z3 terms."""
     if isinstance(word, np.uint64):
         return np.array([word], np.uint64)
     vector = np.empty(1, dtype=object)
     vector[0] = word
     return vector
 
-
-Record = Callable[[int], RecordedRound]

@@ -55,6 +55,7 @@ def needs_tools(check: ModuleType) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # about 60 CPU seconds; a busy machine may take several times that
 def test_kernel_rechecks_everything(check: ModuleType) -> None:
     needs_tools(check)
     check.check_compiles()
@@ -62,6 +63,7 @@ def test_kernel_rechecks_everything(check: ModuleType) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # 94 and 37 CPU seconds, in parallel
 def test_large_models_give_their_verdicts(check: ModuleType) -> None:
     needs_tools(check)
     assert "verdicts" in check.check_models(slow=True)

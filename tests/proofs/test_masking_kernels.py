@@ -15,11 +15,15 @@ from typing import Any
 import pytest
 import z3
 from product_under_proof import recorded
-from recorded_round import Words
+from recorded_round import Label, Words, static_input
+from stand_ins import CountingRng
 
+from securefl.quantize import Quantizer
+from securefl.secagg.base import RoundContext
 from securefl.secagg.masking.client import Checked
 from securefl.secagg.masking.keys import KeyEnd
 from securefl.secagg.masking.messages import ShareKind
+from securefl.secagg.masking.static import set_up_static
 from securefl.types import ClientId
 
 LARGEST = 6
@@ -68,6 +72,23 @@ def test_upload_is_the_view_of_the_theorem() -> None:
             prove_equal(recorded(n).masked_input(me, words), view)
 
 
+def test_static_masks_cancel_for_every_word() -> None:
+    """`mask_cancel_complete` on the static protocol: the uploads of all clients add up to their inputs; real ratchets."""
+    for n in range(3, LARGEST + 1):
+        words, everyone = symbolic_words(n), [ClientId(client) for client in range(1, n + 1)]
+        quantizer = Quantizer(clip=1.0, scale_bits=20, ring_bits=64)
+        setup = set_up_static(everyone, quantizer=quantizer, run_id=bytes(32), rng=CountingRng(n))
+        context = RoundContext(run_id=bytes(32), round=1, roster_hash=setup.roster_hash, model_hash=bytes(32))
+        keys = {me: setup.parties[me].ratchet.turn(context) for me in everyone}
+        labels: dict[bytes, Label] = {keys[i][j].expose(): (int(i), int(j)) for i, j in combinations(everyone, 2)}
+        assert len(labels) == n * (n - 1) // 2
+        uploads = [static_input(labels, me, keys[me], words) for me in everyone]
+        prove_equal(reduce(add, uploads), reduce(add, [words.value[me] for me in everyone]))
+        lower = [words.pair[i, 2] for i in (1,)]
+        upper = [words.pair[2, j] for j in range(3, n + 1)]
+        prove_equal(uploads[1], reduce(add, upper, words.value[2]) - reduce(add, lower))
+
+
 def test_an_upload_without_masks_is_noticed() -> None:
     """The negative control of the proof itself: an upload that lacks one mask is not the view."""
     words = symbolic_words(3)
@@ -81,7 +102,7 @@ def test_client_releases_one_kind_of_share() -> None:
     held = dict.fromkeys(recorded(4).cohort, state.own_pair)
     for size in range(1, 5):
         for survivors in combinations(sorted(recorded(4).cohort), size):
-            checked = Checked(state.member, held, frozenset(survivors), {}, state.answered)
+            checked = Checked(state.member, held, (), frozenset(survivors), {}, state.answered)
             for owner in recorded(4).cohort:
                 released = checked._release(owner)
                 expected = ShareKind.SELF_MASK_SEED if owner in survivors else ShareKind.MASK_KEY
