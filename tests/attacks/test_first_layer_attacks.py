@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 from synthetic_updates import Assays, Matrix, Network, compounds, guarded, local_training, sgd_step
@@ -13,6 +16,7 @@ from attacks.first_layer import patterns
 from attacks.label_inference import label_inference, label_score
 from attacks.rows import distinct_rows, noise_floor
 from attacks.score import Score
+from securefl.chem.fingerprint import fingerprints
 from securefl.errors import ParameterError
 
 NETWORK = Network.drawn()
@@ -217,6 +221,24 @@ def test_equal_rows_are_merged_and_noise_is_read_off_the_release() -> None:
     noisy = delta + np.random.default_rng(0).normal(0, sigma, delta.shape)
     assert noise_floor(noisy) == pytest.approx(sigma, rel=0.15)
     assert noise_floor(delta) < 1e-6 * np.abs(delta).max() * 10
+
+
+@pytest.mark.shared
+def test_real_compounds_come_back_at_the_published_strength(shared_data: Path) -> None:
+    """MoleculeACE: 64 compounds at 2,048 bits, and a sum of three partners with 40 each at 32,768 bits."""
+    table = pq.read_table(shared_data / "02_moleculeace" / "moleculeace.parquet", columns=["smiles"])
+    smiles = table["smiles"].to_pylist()
+    chosen = [smiles[i] for i in np.random.default_rng(1).choice(len(smiles), 184, replace=False)]
+    x = fingerprints(chosen[:64], bits=2048, radius=3)
+    exact, precision = rates(x, sgd_step(x, NETWORK, Assays.drawn(64, 6)))
+    assert exact > 0.9
+    assert precision > 0.95
+    wide = Network.drawn(32768)
+    parts = [fingerprints(chosen[64 + 40 * p : 104 + 40 * p], bits=32768, radius=3) for p in range(3)]
+    updates = [40 * np.rint(sgd_step(part, wide, Assays.drawn(40, 6, seed=p)) / STEP) * STEP for p, part in enumerate(parts)]
+    exact, precision = rates(sp.vstack(parts, format="csr"), np.sum(updates, axis=0), noise=40 * 3**0.5 * STEP / 12**0.5)
+    assert exact > 0.75
+    assert precision > 0.9
 
 
 @pytest.mark.parametrize("bad", [np.full((4, 3), np.nan), np.zeros(5), np.zeros((0, 3))])
