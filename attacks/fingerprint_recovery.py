@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from attacks.activity import agree_with_activity
 from attacks.rows import Delta, Rows, distinct_rows, entry_noise, noise_floor, touched_rows
+from securefl.errors import ParameterError
 from securefl.types import Progress, silent
 
 FEWEST_BITS = 5
@@ -173,7 +174,7 @@ def fingerprint_recovery(
         progress: told how many columns are binary.
 
     Raises:
-        ParameterError: the update is not a finite matrix.
+        ParameterError: the update is not a finite matrix, or ``layer`` has another shape.
 
     >>> import numpy as np
     >>> draw = np.random.default_rng(0)
@@ -183,53 +184,59 @@ def fingerprint_recovery(
     True
     """
     begin = time.thread_time()
-    if _is_saturated(delta_w1, noise):
-        return Recovery(
-            fingerprints=sp.csr_matrix((0, delta_w1.shape[0]), dtype=np.uint8),
-            factors=np.zeros((0, delta_w1.shape[1])),
-            rank=delta_w1.shape[1],
-            saturated=True,
-            finished=True,
-            seconds=time.thread_time() - begin,
-        )
-    rows = distinct_rows(delta_w1, noise=noise)
-    directions = _directions(rows.mean, rows.noise)
-    rank, reduced = len(directions), rows.mean @ directions.T
-    # As many directions as distinct rows: every row is a direction of its own.
-    saturated = rank >= len(rows.mean) and rank > 1
-    columns, finished = np.zeros((len(rows.mean), 0)), True
-    if rank and not saturated:
-        chosen = shortest_basis(reduced, rank, rows.noise)
-        columns = _coefficients(rows, rows.mean[chosen])
-        columns, finished = make_binary(columns, rows.count, deadline=begin + seconds, progress=progress)
-        # With the factors averaged over all bits that show them, the rounding is safer than with single rows.
-        columns = _coefficients(rows, _refit(rows, columns))
-        columns, finished = make_binary(columns, rows.count, deadline=begin + seconds, progress=progress)
-    factors = _refit(rows, columns)
-    if layer is not None and columns.shape[1]:
-        weights = np.zeros_like(rows.mean)
-        np.add.at(weights, rows.label, layer[0][rows.bits].astype(np.float64))
-        columns, factors = agree_with_activity(
-            columns,
-            factors,
-            rows.count,
-            rows=weights,
-            bias=layer[1].astype(np.float64),
-            deadline=begin + seconds,
-        )
-    found = _binary_columns(rows, columns)
-    patterns = sp.csr_matrix((columns[:, found][rows.label] == 1).T, dtype=np.uint8)
-    spread = sp.csr_matrix(
-        (patterns.data, rows.bits[patterns.indices], patterns.indptr), shape=(len(found), delta_w1.shape[0]), dtype=np.uint8
-    )
+    if layer is not None and layer[0].shape != delta_w1.shape:
+        raise ParameterError(f"layer has shape {layer[0].shape}, must be the update's {delta_w1.shape}")
+    rank, saturated, finished = delta_w1.shape[-1], True, True
+    fingerprints, factors = _spread(delta_w1.shape, None, np.zeros((0, 0))), np.zeros((0, rank))
+    if not _is_saturated(delta_w1, noise):
+        rows = distinct_rows(delta_w1, noise=noise)
+        directions = _directions(rows.mean, rows.noise)
+        # As many directions as distinct rows: every row is a direction of its own.
+        rank, saturated = len(directions), len(directions) >= len(rows.mean) > 1
+        if rank and not saturated:
+            deadline = begin + seconds
+            columns, finished = _binary_basis(rows, directions, deadline=deadline, progress=progress)
+            columns, factors = _settled(rows, columns, layer, deadline)
+            found = _binary_columns(rows, columns)
+            fingerprints, factors = _spread(delta_w1.shape, rows, columns[:, found]), factors[found]
     return Recovery(
-        fingerprints=spread,
-        factors=factors[found],
+        fingerprints=fingerprints,
+        factors=factors[: fingerprints.shape[0]],
         rank=rank,
         saturated=saturated,
         finished=finished,
         seconds=time.thread_time() - begin,
     )
+
+
+def _binary_basis(rows: Rows, directions: Matrix, *, deadline: float, progress: Progress) -> tuple[Matrix, bool]:
+    """Return integer columns (m, r), most of them binary, and whether the search ended in time."""
+    chosen = shortest_basis(rows.mean @ directions.T, len(directions), rows.noise)
+    columns = _coefficients(rows, rows.mean[chosen])
+    columns, _ = make_binary(columns, rows.count, deadline=deadline, progress=progress)
+    # With the factors averaged over all bits that show them, the rounding is safer than with single rows.
+    columns = _coefficients(rows, _refit(rows, columns))
+    return make_binary(columns, rows.count, deadline=deadline, progress=progress)
+
+
+def _settled(rows: Rows, columns: Matrix, layer: Layer | None, deadline: float) -> tuple[Matrix, Matrix]:
+    """Return columns and factors after the first layer, where it is known, has settled what binarity leaves open."""
+    factors = _refit(rows, columns)
+    if layer is None:
+        return columns, factors
+    weight, bias = layer
+    sums = np.zeros_like(rows.mean)
+    np.add.at(sums, rows.label, weight[rows.bits].astype(np.float64))
+    return agree_with_activity(columns, factors, rows.count, rows=sums, bias=bias.astype(np.float64), deadline=deadline)
+
+
+def _spread(shape: tuple[int, ...], rows: Rows | None, columns: Matrix) -> sp.csr_matrix:
+    """Return columns over the distinct rows as fingerprints over all bits, CSR (r, bits)."""
+    if rows is None:
+        return sp.csr_matrix((0, shape[0]), dtype=np.uint8)
+    patterns = sp.csr_matrix((columns[rows.label] == 1).T, dtype=np.uint8)
+    numbers = rows.bits[patterns.indices]
+    return sp.csr_matrix((patterns.data, numbers, patterns.indptr), shape=(columns.shape[1], shape[0]), dtype=np.uint8)
 
 
 def _binary_columns(rows: Rows, columns: Matrix) -> NDArray[np.int64]:
