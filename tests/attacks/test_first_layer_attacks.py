@@ -246,3 +246,9 @@ def test_a_broken_update_is_refused(bad: np.ndarray) -> None:
     """NaN, a vector, an empty matrix."""
     with pytest.raises(ParameterError):
         fingerprint_recovery(bad)
+
+
+def test_a_layer_that_does_not_fit_the_update_is_refused() -> None:
+    """The first layer has the update's shape or is none."""
+    with pytest.raises(ParameterError, match=r"\(2048, 192\)"):
+        fingerprint_recovery(np.zeros((64, 192)), layer=NETWORK.layers[0])
