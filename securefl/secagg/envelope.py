@@ -13,6 +13,7 @@ Not protected: who talks when, and how much. A partner's stolen key signs like t
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,9 @@ from securefl.secagg.codec import HASH_SIZE, Reader, prefixed, u8, u16, u32, u64
 from securefl.types import ClientId
 
 VERSION = 1
+_HEAD = struct.Struct("<BHI32s32s32s32s32sQ32s64s")
+"""The head behind version and protocol name, as :func:`_fields` writes it, with the signature."""
+
 NO_VIEW = bytes(HASH_SIZE)
 """The view of a client's first message of a round: it answers nothing."""
 
@@ -150,13 +154,12 @@ def _read(channel: Channel, reader: Reader, phase: int) -> Envelope:
     context = channel.context
     size = head_size(channel.wire_id)
     head = reader.take(size)
-    fields = Reader(head)
-    if fields.u8() != VERSION or fields.prefixed() != channel.wire_id:
+    start = u8(VERSION) + prefixed(channel.wire_id)
+    if not head.startswith(start):
         raise DecodeError(f"not an envelope of {channel.wire_id.decode()}, version {VERSION}")
-    found_phase, sender, round = fields.u8(), ClientId(fields.u16()), fields.u32()
-    run_id, roster_hash, model_hash = (fields.take(HASH_SIZE) for _ in range(3))
-    previous, view = fields.take(HASH_SIZE), fields.take(HASH_SIZE)
-    payload_size, payload_hash, signature = fields.u64(), fields.take(HASH_SIZE), fields.take(SIGNATURE_SIZE)
+    found_phase, number, round, run_id, roster_hash, model_hash, *rest = _HEAD.unpack_from(head, len(start))
+    previous, view, payload_size, payload_hash, signature = rest
+    sender = ClientId(number)
     if sender not in channel.keys:
         raise channel.abort(AbortReason.UNKNOWN_PARTY, sender)
     if (run_id, round, found_phase) != (context.run_id, context.round, phase):
