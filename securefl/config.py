@@ -62,7 +62,7 @@ class ModelConfig(Section):
 class FederationConfig(Section):
     """Rounds and local training."""
 
-    rounds: int = Field(14, ge=1)
+    rounds: int = Field(16, ge=1)
     local_epochs: int = Field(1, ge=1)
     batch: int = Field(128, ge=1)
     optimiser: Literal["adam", "sgd"] = "adam"
@@ -82,7 +82,7 @@ class SecaggConfig(Section):
 
     clip: float = Field(1.0, gt=0)
     ring_bits: Literal[32, 64] = 32
-    paillier_bits: int = Field(3072, ge=1024)
+    paillier_bits: int = Field(3072, ge=2048)
     paillier_max_parameters: int = Field(50_000, ge=1)
     he_rounds: int = Field(3, ge=1)
 

@@ -25,7 +25,7 @@ from securefl.chem.standardise import SKELETON_SIZE
 from securefl.errors import ParameterError
 from securefl.types import Secret
 
-TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.15
+TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.10
 """Shares of the scaffold clusters; the test fold gets the rest."""
 
 

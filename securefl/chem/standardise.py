@@ -44,6 +44,7 @@ class Rules:
     keep_stereo: bool = True
     min_heavy_atoms: int = 1
     max_heavy_atoms: int = 100
+    generic_scaffold: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_heavy_atoms <= self.max_heavy_atoms:
@@ -94,17 +95,20 @@ def _standardised(smiles: str, rules: Rules) -> Structure | Refusal:
     inchikey = "" if mol is None else _inchikey(mol)
     if not inchikey:
         return Refusal("no InChIKey")
-    return Structure(mol, inchikey, canonical, scaffold_of(mol, inchikey))
+    return Structure(mol, inchikey, canonical, scaffold_of(mol, inchikey, generic=rules.generic_scaffold))
 
 
-def scaffold_of(mol: Chem.Mol, inchikey: str) -> str:
+def scaffold_of(mol: Chem.Mol, inchikey: str, *, generic: bool = False) -> str:
     """Return the name of the molecule's scaffold cluster.
 
-    The Murcko scaffold with every atom a carbon and every bond single; for an acyclic molecule the whole skeleton so; where
-    RDKit can't perceive either, the connectivity part of the InChIKey, so that every molecule has a fold.
+    The Bemis-Murcko scaffold without stereo, so that stereoisomers stay together; ``generic`` makes every atom a carbon and
+    every bond single (coarser clusters). For an acyclic molecule its whole generic skeleton; where RDKit can't perceive
+    either, the connectivity part of the InChIKey, so that every molecule has a fold.
     """
     try:
         core = _scaffold(mol)
+        if core.GetNumAtoms() and not generic:
+            return Chem.MolToSmiles(core, isomericSmiles=False)
         if core.GetNumAtoms():
             # A carbonyl on the ring survives the first pass as a methyl group: the second one takes it off.
             return Chem.MolToSmiles(_scaffold(_generic(core)))

@@ -51,7 +51,7 @@ def quick_config(seed: int = 0) -> RunConfig:
         federation=FederationConfig(rounds=4, seeds=(seed,)),
         baselines=BaselineConfig(trees=20),
         secagg=SecaggConfig(he_rounds=1),
-        dp=DpConfig(rounds=2),
+        dp=DpConfig(rounds=4, batch=256),
         attacks=AttackConfig(seconds_per_recovery=3.0),
     )
 

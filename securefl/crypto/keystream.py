@@ -90,13 +90,14 @@ def keystream(key: Secret, length: int, dtype: np.dtype[np.uint32] | np.dtype[np
 
 
 def keystream_chunks(
-    key: Secret, length: int, dtype: np.dtype[np.uint32] | np.dtype[np.uint64], *, cipher: Cipher
+    keys: Masks, length: int, dtype: np.dtype[np.uint32] | np.dtype[np.uint64], *, cipher: Cipher
 ) -> Iterator[RingVector]:
-    """Yield the mask of ``key`` a chunk at a time, in scratch that the next step overwrites."""
+    """Yield the first chunk of every key's mask, then the second chunk of every key's, in scratch that the next overwrites."""
     step = CHUNK_SIZE // dtype.itemsize
-    kernel = _Kernel(dtype, [key], [], cipher)
+    kernel = _Kernel(dtype, keys, [], cipher)
     for index, start in enumerate(range(0, length, step)):
-        yield kernel.stream(index, min(step, length - start))
+        for key in range(len(keys)):
+            yield kernel.stream(key, index, min(step, length - start))
 
 
 def masked_chunks(vector: RingVector, *, add: Masks, subtract: Masks, cipher: Cipher) -> Iterator[RingVector]:
@@ -152,9 +153,9 @@ class _Kernel:
         self._words: RingVector = np.frombuffer(words, "<u4") if dtype.itemsize == 4 else np.frombuffer(words, "<u8")
         self._itemsize = dtype.itemsize
 
-    def stream(self, index: int, length: int) -> RingVector:
-        """Return ``length`` words of chunk ``index`` of the first stream, in scratch."""
-        self._add[0].fill(index, length * self._itemsize, self._bytes)
+    def stream(self, key: int, index: int, length: int) -> RingVector:
+        """Return ``length`` words of chunk ``index`` of the stream of added key ``key``, in scratch."""
+        self._add[key].fill(index, length * self._itemsize, self._bytes)
         return self._words[:length]
 
     def apply(self, index: int, source: RingVector, target: RingVector) -> None:

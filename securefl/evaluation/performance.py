@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from securefl.chem.dataset import Dataset, Fold, TaskKind
+from securefl.chem.dataset import Dataset, Fold, Relation, TaskKind
 from securefl.errors import InputError
 from securefl.evaluation.bootstrap import (
     RESAMPLES,
@@ -22,7 +22,7 @@ from securefl.evaluation.bootstrap import (
     percentile_interval,
     resample_clusters,
 )
-from securefl.evaluation.metrics import METRICS, R2, ROC_AUC, Floats, Metric, counted, enough, plain
+from securefl.evaluation.metrics import METRICS, R2_TRAINING, ROC_AUC, Floats, Metric, counted, enough, plain
 from securefl.records import PerformanceRecord
 
 Predictions = NDArray[np.float32]
@@ -33,7 +33,10 @@ BOOTSTRAP_SEED = 20261121
 
 @dataclass(frozen=True, slots=True)
 class TaskCells:
-    """The counted cells of one task in the evaluated fold, for several predictions of the same cells."""
+    """The counted cells of one task in the evaluated fold, for several predictions of the same cells.
+
+    Values and predictions of a regression are centred at the mean of the owner's training values.
+    """
 
     task: int
     compound: NDArray[np.int32]
@@ -51,9 +54,9 @@ class TaskScores:
 
 
 def main_metric(dataset: Dataset) -> Metric:
-    """Return the metric by which arms are compared: R2 if most tasks are regressions, else ROC-AUC."""
+    """Return the metric by which arms are compared: R2 about the training mean if most tasks are regressions, else ROC-AUC."""
     regressions = sum(task.kind is TaskKind.REGRESSION for task in dataset.tasks)
-    return R2 if 2 * regressions >= len(dataset.tasks) else ROC_AUC
+    return R2_TRAINING if 2 * regressions >= len(dataset.tasks) else ROC_AUC
 
 
 def task_cells(dataset: Dataset, predictions: Sequence[Predictions], *, kind: TaskKind, fold: Fold) -> list[TaskCells]:
@@ -73,6 +76,7 @@ def task_cells(dataset: Dataset, predictions: Sequence[Predictions], *, kind: Ta
         keep &= counted(cells.value, prediction, cells.relation)
     rows = np.flatnonzero(keep)
     rows = rows[np.argsort(cells.task[rows], kind="stable")]
+    means = training_means(dataset)
     found = []
     for part in np.split(rows, np.flatnonzero(np.diff(cells.task[rows])) + 1):
         if len(part) == 0:
@@ -80,9 +84,19 @@ def task_cells(dataset: Dataset, predictions: Sequence[Predictions], *, kind: Ta
         task = int(cells.task[part[0]])
         value = cells.value[part].astype(np.float64)
         if dataset.tasks[task].kind is kind and enough(kind, value):
-            scores = tuple(prediction[part].astype(np.float64) for prediction in predictions)
-            found.append(TaskCells(task, cells.compound[part], value, scores))
+            centre = means[task] if kind is TaskKind.REGRESSION else 0.0
+            scores = tuple(prediction[part].astype(np.float64) - centre for prediction in predictions)
+            found.append(TaskCells(task, cells.compound[part], value - centre, scores))
     return found
+
+
+def training_means(dataset: Dataset) -> Floats:
+    """Return the mean uncensored TRAIN value of each task, shape (tasks,); 0 where a task has none."""
+    cells = dataset.activities
+    keep = (dataset.fold[cells.compound] == Fold.TRAIN) & (cells.relation == Relation.EQUAL)
+    count = np.bincount(cells.task[keep], minlength=len(dataset.tasks))
+    total = np.bincount(cells.task[keep], weights=cells.value[keep], minlength=len(dataset.tasks))
+    return np.asarray(total / np.maximum(count, 1))
 
 
 def task_scores(

@@ -216,10 +216,15 @@ class _Ledger:
             if partner.guard is not None:
                 held = self.withheld.setdefault(partner.number, np.zeros_like(partner.guard.withheld))
                 held |= partner.guard.withheld
-        if self.release is None and FIRST_WEIGHT in trace.names:
+        # A fresh head is zero and sends nothing back: a partner with one batch moves its trunk from the second round on. The
+        # release that the attacks read is the first one to which every partner contributed.
+        if FIRST_WEIGHT in trace.names and not self._everyone_moved():
             self.release = _first_layer(trace, federation, dict(self.withheld), optimiser)
         # The transcript of a round holds every ciphertext: an observer may keep it, the result doesn't.
         self.results.append(dataclasses.replace(trace.result, transcript=(), total=trace.result.total[:0]))
+
+    def _everyone_moved(self) -> bool:
+        return self.release is not None and all(bool(update.any()) for update in self.release.updates.values())
 
     def keep_heads(self, partners: Sequence[Partner]) -> None:
         """Every partner keeps its heads of this round."""

@@ -59,7 +59,7 @@ def test_each_molecule_has_its_fold_on_its_own() -> None:
 @pytest.mark.statistical
 def test_shares_of_the_folds() -> None:
     folds = scaffold_folds(NAMES, key=KEY)
-    for fold, share in ((Fold.TRAIN, 0.70), (Fold.VALIDATION, 0.15), (Fold.TEST, 0.15)):
+    for fold, share in ((Fold.TRAIN, 0.70), (Fold.VALIDATION, 0.10), (Fold.TEST, 0.20)):
         # Four standard deviations of a binomial: a false alarm in 16,000 keys.
         assert abs(np.mean(folds == fold) - share) < 4 * np.sqrt(share * (1 - share) / len(folds))
     assert Fold.AUDIT not in folds
@@ -88,7 +88,7 @@ def test_random_folds_follow_the_connectivity() -> None:
 def test_time_folds_test_the_newest() -> None:
     years = np.array([2000.0 + i for i in range(20)] + [np.nan])
     folds = time_folds(years)
-    assert folds.tolist() == [Fold.TRAIN] * 14 + [Fold.VALIDATION] * 3 + [Fold.TEST] * 3 + [Fold.TRAIN]
+    assert folds.tolist() == [Fold.TRAIN] * 14 + [Fold.VALIDATION] * 2 + [Fold.TEST] * 4 + [Fold.TRAIN]
     assert time_folds(np.full(3, np.nan)).tolist() == [Fold.TRAIN] * 3
     assert time_folds(np.full(3, 2001.0)).tolist() == [Fold.TRAIN] * 3
 

@@ -67,9 +67,21 @@ def test_rules_are_checked() -> None:
         Rules(max_tautomers=0)
 
 
-def test_scaffold_ignores_atoms_bonds_and_side_chains() -> None:
-    assert good("Cc1ccccc1").scaffold == good("CCC1CCNCC1").scaffold == "C1CCCCC1"
-    assert good("O=C1CCCN1CC").scaffold == "C1CCCC1"
+def test_scaffold_ignores_side_chains_and_stereo() -> None:
+    assert good("Cc1ccccc1").scaffold == good("CCc1ccccc1O").scaffold == "c1ccccc1"
+    assert good("Cc1ccccc1").scaffold != good("CCC1CCNCC1").scaffold
+    left, right = good("C[C@H]1CC[C@@H](c2ccccc2)C1"), good("C[C@H]1CC[C@H](c2ccccc2)C1")
+    assert left.inchikey != right.inchikey
+    assert left.scaffold == right.scaffold
+
+
+def test_generic_scaffold_ignores_atoms_bonds_and_side_chains() -> None:
+    rules = Rules(generic_scaffold=True)
+    assert good("Cc1ccccc1", rules).scaffold == good("CCC1CCNCC1", rules).scaffold == "C1CCCCC1"
+    assert good("O=C1CCCN1CC", rules).scaffold == "C1CCCC1"
+
+
+def test_acyclic_molecules_cluster_by_their_skeleton() -> None:
     assert good("CCCO").scaffold == good("CCCN").scaffold == "acyclic:CCCC"
     assert good("CCO").scaffold != good("CC(C)O").scaffold
 

@@ -13,7 +13,7 @@ from stand_ins import make_dataset
 from securefl.chem.dataset import Dataset, Fold, Relation, TaskKind
 from securefl.errors import InputError, ParameterError
 from securefl.evaluation.bootstrap import mean_over_tasks, percentile_interval, resample_clusters
-from securefl.evaluation.metrics import R2, ROC_AUC
+from securefl.evaluation.metrics import R2_TRAINING, ROC_AUC
 from securefl.evaluation.performance import main_metric, per_task, performance_record
 from securefl.evaluation.predictions import load_predictions, save_predictions
 
@@ -70,7 +70,7 @@ def test_cluster_intervals_cover_and_cell_intervals_do_not() -> None:
 def test_record_compares_with_standalone_on_the_same_cells(tiny_dataset: Dataset) -> None:
     good, bad = noisy(tiny_dataset, 0.4, 1), noisy(tiny_dataset, 0.9, 2)
     record = performance_record(tiny_dataset, [good], baseline=[bad], resamples=200)
-    assert record.metric == "R2"
+    assert record.metric == "R2 about the training mean"
     assert record.ci_low < record.mean < record.ci_high
     assert record.delta_vs_standalone is not None
     assert record.delta_ci_low is not None
@@ -78,7 +78,7 @@ def test_record_compares_with_standalone_on_the_same_cells(tiny_dataset: Dataset
     assert record.tasks_better == 1.0
     assert set(record.per_partner) <= set(tiny_dataset.partners)
     assert {"RMSE", "Kendall", "ROC-AUC", "log loss"} <= set(record.others)
-    expected = per_task(R2, tiny_dataset, good)
+    expected = per_task(R2_TRAINING, tiny_dataset, good)
     assert record.n_tasks == len(expected)
     assert record.mean == pytest.approx(np.mean(list(expected.values())))
 

@@ -45,14 +45,14 @@ def linear_tags(values: NDArray[np.int64] | NDArray[np.int32], keys: Sequence[Se
     """Return <k, values> modulo 2^64 for the keystream k, in 64-bit words, of each key; ``values`` has shape (d,)."""
     totals = [0] * len(keys)
     widened = np.empty(min(_WORDS, len(values)), np.int64)
-    streams = [keystream_chunks(key, len(values), np.dtype("<u8"), cipher=cipher) for key in keys]
+    words = keystream_chunks(keys, len(values), np.dtype("<u8"), cipher=cipher)
     for start in range(0, len(values), _WORDS):
         chunk = values[start : start + _WORDS]
         np.copyto(widened[: len(chunk)], chunk)
         unsigned = widened[: len(chunk)].view(np.uint64)
-        for index, stream in enumerate(streams):
+        for index in range(len(keys)):
             # einsum wraps modulo 2^64 as dot does, in half its time for integers.
-            totals[index] = (totals[index] + int(np.einsum("i,i->", next(stream), unsigned))) % _MODULUS
+            totals[index] = (totals[index] + int(np.einsum("i,i->", next(words), unsigned))) % _MODULUS
     return totals
 
 
