@@ -15,8 +15,10 @@ from securefl.errors import DecodeError, ProtocolAbort, VerificationError
 from securefl.secagg.base import RoundContext, Setup
 from securefl.secagg.codec import party_list
 from securefl.secagg.envelope import NO_VIEW, Channel, Envelope, head_size, open_envelope
-from securefl.secagg.masking import MaskingSetup
+from securefl.secagg.masking import MaskingSetup, StaticSetup
 from securefl.secagg.masking.messages import WIRE_ID, Phase, ShareKind, decode_released, open_bundle
+from securefl.secagg.masking.static import INPUT_PHASE
+from securefl.secagg.masking.static import WIRE_ID as STATIC_WIRE_ID
 from securefl.secagg.roster import Roster
 from securefl.secagg.rounds import OPERATOR
 from securefl.secagg.transcript import Recorded, RecordedRound, TranscriptHead, read_transcript
@@ -59,13 +61,14 @@ class TranscriptReport:
 
 def transcript_head(setup: Setup) -> TranscriptHead:
     """Return the first line of a transcript of ``setup``'s run, for :class:`~securefl.secagg.transcript.TranscriptWriter`."""
-    if isinstance(setup, MaskingSetup):
+    if isinstance(setup, MaskingSetup | StaticSetup):
+        wire_id = WIRE_ID if isinstance(setup, MaskingSetup) else STATIC_WIRE_ID
         return TranscriptHead(
-            wire_id=WIRE_ID,
+            wire_id=wire_id,
             run_id=setup.run_id,
             roster_hash=setup.roster_hash,
             signed=setup.signed,
-            head_size=head_size(WIRE_ID),
+            head_size=head_size(wire_id),
         )
     return TranscriptHead(wire_id=setup.name.encode(), run_id=setup.run_id, roster_hash=setup.roster_hash)
 
@@ -109,7 +112,7 @@ def _trusted_roster(head: TranscriptHead) -> Roster | None:
     head.signed.verify()
     if head.signed.roster.hash != head.roster_hash:
         raise VerificationError("the transcript's roster does not have the hash that its first line says")
-    return head.signed.roster if head.wire_id == WIRE_ID else None
+    return head.signed.roster if head.wire_id in (WIRE_ID, STATIC_WIRE_ID) else None
 
 
 def _round_order(rounds: tuple[RecordedRound, ...]) -> Iterator[Violation]:
@@ -124,6 +127,7 @@ class _Replay:
     """The replay of one round; each check yields violations and goes on where it can."""
 
     def __init__(self, head: TranscriptHead, roster: Roster | None, recorded: RecordedRound) -> None:
+        self._wire_id = head.wire_id
         self._roster = roster
         self._recorded = recorded
         self._context = RoundContext(
@@ -156,13 +160,15 @@ class _Replay:
         """Return every rule that was broken; none for protocols without envelopes."""
         if self._roster is None:
             return []
-        channel = Channel(wire_id=WIRE_ID, context=self._context, keys=self._roster.keys)
+        channel = Channel(wire_id=self._wire_id, context=self._context, keys=self._roster.keys)
         found: list[Violation] = []
         views: dict[str, bytes] = {}
         for message in self._recorded.messages:
             party = None if message.sender == OPERATOR else message.sender
             try:
-                if party is None:
+                if self._wire_id == STATIC_WIRE_ID:
+                    found += self._static_input(channel, message)
+                elif party is None:
                     found += self._operator(channel, message, views)
                 else:
                     found += self._client(channel, message)
@@ -184,6 +190,14 @@ class _Replay:
                 yield self._by_operator(f"relayed an envelope of client {sender} that it is not on record to have sent")
         if phase is Phase.CONSISTENCY:
             self._survivors = frozenset(listed)
+
+    def _static_input(self, channel: Channel, message: Recorded) -> Iterator[Violation]:
+        """Check the one message of static masking: a signed input of this round, the same one if it comes again."""
+        envelope = open_envelope(channel, message.data, INPUT_PHASE, detached=message.detached)
+        if envelope.sender != message.sender:
+            yield self._by(message.sender, f"sent an envelope of client {envelope.sender}")
+        if self._chain.setdefault(message.sender, envelope.digest) != envelope.digest:
+            yield self._by(message.sender, "sent two different inputs in one round")
 
     def _client(self, channel: Channel, message: Recorded) -> Iterator[Violation]:
         phase = Phase[message.phase.upper()]

@@ -14,8 +14,11 @@ from masking_world import MODEL, HashRng, World, make_setup
 
 from securefl.errors import InputError, VerificationError
 from securefl.secagg import run_round, schemes
-from securefl.secagg.masking import MaskingSetup
+from securefl.secagg.base import RoundContext
+from securefl.secagg.journal import MemoryJournal
+from securefl.secagg.masking import MaskingSetup, set_up_static
 from securefl.secagg.masking.messages import Phase
+from securefl.secagg.masking.static import Ratchet
 from securefl.secagg.replay import transcript_head, verify_transcript
 from securefl.secagg.rounds import OPERATOR, Message
 from securefl.secagg.transcript import TranscriptWriter
@@ -202,6 +205,32 @@ def test_a_scheme_without_envelopes_is_chained_but_not_signed(tmp_path: Path) ->
     report = verify_transcript(tmp_path / "run.jsonl")
     assert not report.signed
     assert report.rounds[0].survivors == frozenset({1, 2})
+
+
+def test_static_masking_replays_too_and_a_forged_input_is_named(tmp_path: Path) -> None:
+    clients = [ClientId(i) for i in range(1, 5)]
+    setup = set_up_static(clients, quantizer=make_setup().signed.roster.quantizer, run_id=bytes(32), rng=HashRng("static"))
+    updates = {client: np.full(LENGTH, 0.1) for client in clients}
+    result = run_round(setup, updates, weights=dict.fromkeys(clients, 1), round=1, model_hash=MODEL, rng=SystemRng(),
+                       quantizer=setup.signed.roster.quantizer)  # fmt: skip
+    honest = list(result.transcript)
+    flipped = bytearray(honest[1].data)
+    flipped[250] ^= 1
+    second = setup.round(RoundContext(run_id=bytes(32), round=1, roster_hash=setup.roster_hash, model_hash=MODEL))
+    set_back = replace(setup.parties[ClientId(1)], journal=MemoryJournal(), ratchet=Ratchet({}))
+    other = replace(second, parties={ClientId(1): set_back})
+    again = other.client(ClientId(1), np.zeros(LENGTH, "<u4"), rng=HashRng("x")).outbound
+    cases = {
+        "": honest,
+        "signature": [honest[0], replace(honest[1], data=bytes(flipped)), *honest[2:]],
+        "two different inputs": [*honest, replace(honest[0], sender=ClientId(1), data=again)],
+    }
+    for what, messages in cases.items():
+        with TranscriptWriter(tmp_path / "run.jsonl", transcript_head(setup)) as writer:
+            writer.add_round(1, model_hash=MODEL, messages=messages)
+        report = verify_transcript(tmp_path / "run.jsonl")
+        assert report.signed
+        assert [what in violation.what for violation in report.violations] == ([True] if what else [])
 
 
 def test_every_line_is_json_with_its_chain(tmp_path: Path) -> None:
