@@ -76,10 +76,12 @@ def score_recovery(recovery: Recovery, view: AdversaryView, truth: Truth) -> Fou
     if found:
         scores.append(proportion("precision", hits, len(found), chance=len(true & library) / max(len(library), 1)))
     part = _released_part(truth.fingerprints, union_of_bits(view.delta, noise=view.noise))
+    if part:
+        # What a guard withholds can't come back; how much of what it lets through does is a score of its own.
+        scores.append(proportion("released_part_exact", len(part & found), len(part), chance=0.0))
     detail = {
         "recovered": float(len(found)),
         "rank": float(recovery.rank),
-        "released_part_exact": len(part & found) / max(len(part), 1),
         "mean_tanimoto": best_tanimoto(truth.fingerprints, recovery.fingerprints),
         "mean_tanimoto_of_library": best_tanimoto(truth.fingerprints, truth.library),
     }

@@ -2,7 +2,7 @@
 
 The ring is Z_2^32 or Z_2^64 in two's complement. A client clips first, scales by 2^s (exact in floating point), rounds half
 to even, and multiplies by its weight; because ``n * max_weight * round(clip * 2^s) < 2^(ring_bits - 1)`` is checked before
-the run, the sum of all n weighted vectors decodes to the integer sum exactly (proofs: Quantize.v, ``no_overflow``, ``sum_error``).
+the run, the sum of all n weighted vectors decodes to the integer sum exactly (Quantize.v: ``no_overflow``, ``sum_error``).
 Clipping is counted, never silent. Nothing here hides anything: that is the protocol's work.
 """
 
