@@ -9,9 +9,6 @@ All of them are the auditor's: releases hold single partners' updates, predictio
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +21,8 @@ from securefl.errors import InputError
 from securefl.evaluation.predictions import load_predictions, save_arrays
 from securefl.federation.releases import FirstLayerRelease, RoundTrace
 from securefl.learning.model import Model
+from securefl.secagg.replay import transcript_head
+from securefl.secagg.transcript import TranscriptWriter
 
 ARM_FILE = "record.json"
 MODEL_FILE = "model.safetensors"
@@ -84,41 +83,25 @@ def save_release(path: Path, release: FirstLayerRelease) -> None:
 
 
 class TranscriptFile:
-    """An observer of rounds that writes one JSON line for each message: who, to whom, which phase, how long, SHA-256.
+    """An observer of rounds that writes the transcript which ``securefl transcript verify`` replays.
 
-    Bodies are not kept: a round's masked vectors are tens of megabytes. The hashes let an auditor hold somebody's
-    copy of a message against what was sent. Use it as a context: the file gets its name when the arm ends well.
+    Use it as a context: the file gets its name when the arm ends well.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = path.with_name(path.name + ".partial")
+        self._writer: TranscriptWriter | None = None
 
     def __enter__(self) -> Callable[[RoundTrace], None]:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = self._temporary.open("w", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write {self._path}: {error.strerror}") from error
         return self._take
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
-        self._handle.close()
-        if kind is None:
-            self._temporary.replace(self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+        if self._writer is not None:
+            self._writer.__exit__(kind, error, trace)
 
     def _take(self, trace: RoundTrace) -> None:
-        for message in trace.result.transcript:
-            line = {
-                "round": trace.round,
-                "sender": int(message.sender),
-                "receiver": int(message.receiver),
-                "phase": message.phase,
-                "size": len(message.data),
-                "sha256": hashlib.sha256(message.data).hexdigest(),
-            }
-            self._handle.write(json.dumps(line, sort_keys=True) + "\n")
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = TranscriptWriter(self._path, transcript_head(trace.setup))
+        for exchange in trace.exchanges:
+            self._writer.add_round(exchange.round, model_hash=exchange.model_hash, messages=exchange.messages)

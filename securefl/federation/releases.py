@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securefl.learning.model import Model
-from securefl.secagg import RoundCost, RoundResult
+from securefl.secagg import Message, RoundCost, RoundResult
+from securefl.secagg.base import Setup
 from securefl.types import ClientId
 
 
@@ -33,12 +34,22 @@ class FirstLayerRelease:
     round: int
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The messages of one protocol round, with what that round was bound to: what a transcript keeps."""
+
+    round: int
+    model_hash: bytes
+    messages: tuple[Message, ...] = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundTrace:
     """One round for an observer in the same process (an auditor, view V4, or a test): it holds what nobody else may see.
 
     ``before`` is the shared trunk that the round began with, ``updates`` the flat deltas by client in the order of
-    ``names``, ``result`` what aggregation opened, with its transcript.
+    ``names``, ``result`` what aggregation opened, ``exchanges`` the messages of the round's sums (update, then score) and
+    ``setup`` the run that they belong to.
     """
 
     round: int
@@ -47,6 +58,8 @@ class RoundTrace:
     updates: Mapping[ClientId, NDArray[np.float32]]
     weights: Mapping[ClientId, int]
     result: RoundResult
+    setup: Setup
+    exchanges: tuple[Exchange, ...] = ()
 
 
 Observer: TypeAlias = Callable[[RoundTrace], None]

@@ -20,7 +20,7 @@ from securefl.federation.guards import FIRST_WEIGHT
 from securefl.federation.operator import Operator
 from securefl.federation.partner import Partner, Terms
 from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
-from securefl.federation.releases import FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
+from securefl.federation.releases import Exchange, FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
 from securefl.federation.starts import first_trunk, heads_of
 from securefl.federation.threads import threads_for
 from securefl.learning.layout import TensorLayout, trunk_layout
@@ -47,6 +47,7 @@ class _Federation:
     rng: Rng
     dropouts: Dropouts
     in_turn: bool
+    exchanges: list[Exchange] = dataclasses.field(default_factory=list)
 
     @property
     def clients(self) -> list[ClientId]:
@@ -66,7 +67,10 @@ class _Federation:
         result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number, model=model)
         self.operator.apply(result, round=number)
         self._hand_out()
-        return RoundTrace(round=number, names=self.layout.names, before=before, updates=updates, weights=weights, result=result)
+        return RoundTrace(
+            round=number, names=self.layout.names, before=before, updates=updates, weights=weights, result=result,
+            setup=self.setup,
+        )  # fmt: skip
 
     def score(self, number: int) -> float:
         """Return the mean validation score of the trunk, weighted by cells, as the protocol opens it."""
@@ -88,7 +92,7 @@ class _Federation:
         number: int,
         model: bytes,
     ) -> RoundResult:
-        return run_round(
+        result = run_round(
             self.setup,
             vectors,
             weights=weights,
@@ -98,6 +102,13 @@ class _Federation:
             quantizer=self.quantizer,
             dropouts=self.dropouts.get(number, {}),
         )
+        self.exchanges.append(Exchange(protocol_round, model, result.transcript))
+        return result
+
+    def take_exchanges(self) -> tuple[Exchange, ...]:
+        """Return the messages since the last call; they are not kept."""
+        taken, self.exchanges = tuple(self.exchanges), []
+        return taken
 
     def _hand_out(self) -> None:
         for partner in self.partners:
@@ -246,13 +257,14 @@ def _run(
         number += 1
         trace = federation.round(number)
         ledger.take(trace, federation, optimiser=config.federation.optimiser)
-        if observer is not None:
-            observer(trace)
         if not scored:
             operator.keep(number)
             ledger.keep_heads(federation.partners)
         elif operator.judge(federation.score(number), round=number):
             ledger.keep_heads(federation.partners)
+        exchanges = federation.take_exchanges()
+        if observer is not None:
+            observer(dataclasses.replace(trace, exchanges=exchanges))
         progress("rounds", number, count)
     return Trained(
         model=Model(trunk=operator.best, heads=ledger.heads),

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 from securefl.errors import AbortReason, InputError, ParameterError, ProtocolAbort
 from securefl.secagg.journal import write_durably
 from securefl.secagg.policy import ExposureRule, Policy
-from securefl.types import ClientId
+from securefl.types import ClientId, FloatVector
 
 SUBSET_LIMIT = 1_000_000
 """A roster whose subsets of ``minimum + colluders - 1`` partners are more than this is refused: each would be tested."""
@@ -39,11 +41,14 @@ class Exposure:
     """What all opened updates would show if every round's inputs were the same.
 
     ``smallest`` are the partners of the smallest combination that was found, ``None`` if none was found within the search.
+    ``distance`` is the largest Euclidean distance between two models whose openings are on record: the smaller it is, the
+    nearer the updates are to being the same inputs; ``None`` where fewer than two of the models are known.
     """
 
     openings: int
     rank: int
     smallest: frozenset[ClientId] | None
+    distance: float | None = None
 
 
 class Ledger:
@@ -88,8 +93,12 @@ class Ledger:
             content = {key.hex(): [sorted(row) for row in rows] for key, rows in self._rows.items()}
             write_durably(self._path, json.dumps(content).encode())
 
-    def exposure(self) -> Exposure:
-        """Return what all openings would show together if the inputs of all rounds were the same."""
+    def exposure(self, models: Mapping[bytes, FloatVector] | None = None) -> Exposure:
+        """Return what all openings would show together if the inputs of all rounds were the same.
+
+        Args:
+            models: flat models by their hash (the lineage of their updates), as far as this client still has them.
+        """
         rows = self._all()
         basis = _reduced(self._matrix(rows))
         smallest = None
@@ -100,7 +109,9 @@ class Ledger:
                 break
             found = self._combination(rows, size)
             smallest = None if found is None else frozenset(found)
-        return Exposure(openings=len(rows), rank=len(basis), smallest=smallest)
+        known = [models[lineage] for lineage in self._rows if models is not None and lineage in models]
+        distances = [float(np.linalg.norm(a - b)) for a, b in itertools.combinations(known, 2)]
+        return Exposure(openings=len(rows), rank=len(basis), smallest=smallest, distance=max(distances, default=None))
 
     def _apply_rule(self, survivors: frozenset[ClientId], round: int) -> None:
         rows = self._all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import get_args
 
@@ -21,12 +20,13 @@ from securefl.config import (
     RunConfig,
     SecaggConfig,
 )
-from securefl.errors import BudgetExceededError, InputError, ParameterError
+from securefl.errors import BudgetExceededError, InputError, ParameterError, VerificationError
 from securefl.evaluation.arms import RECIPES, inherits, rounds_of, run_arm, tensors_of
 from securefl.evaluation.artefacts import ARM_FILE
 from securefl.evaluation.predictions import load_predictions
 from securefl.learning.model import Model, predict
 from securefl.records import ArmRecord, read_record
+from securefl.secagg.replay import verify_transcript
 
 ARMS: tuple[ArmName, ...] = get_args(ArmName)
 AGGREGATED = tuple(RECIPES)
@@ -154,11 +154,18 @@ def test_the_private_arm_says_what_it_spent(records: dict[str, ArmRecord], tiny_
     assert all(records[arm].dp is None for arm in ARMS if arm != "dp")
 
 
-def test_the_transcript_lists_every_message(records: dict[str, ArmRecord], arms_folder: Path) -> None:
-    text = (arms_folder / "masking" / "seed-0" / "transcript.jsonl").read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text.splitlines()]
-    assert {line["round"] for line in lines} == set(range(1, records["masking"].rounds + 1))
-    assert all(line["size"] > 0 and len(line["sha256"]) == 64 for line in lines)
+def test_the_transcript_replays(records: dict[str, ArmRecord], arms_folder: Path) -> None:
+    path = arms_folder / "masking" / "seed-0" / "transcript.jsonl"
+    report = verify_transcript(path)
+    assert report.signed
+    assert report.violations == ()
+    # Each training round is two protocol rounds: the updates, and the validation scores.
+    assert [round.round for round in report.rounds] == list(range(1, 2 * records["masking"].rounds + 1))
+    assert all(not round.dropped for round in report.rounds)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.with_name("cut.jsonl").write_text("\n".join(lines[:5] + lines[6:]) + "\n", encoding="utf-8")
+    with pytest.raises(VerificationError):
+        verify_transcript(path.with_name("cut.jsonl"))
 
 
 def test_an_heir_needs_its_finished_ancestor(tiny_dataset: Dataset, tmp_path: Path) -> None:

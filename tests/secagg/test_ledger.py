@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,16 @@ def test_no_dropout_means_no_exposure_below_everybody() -> None:
         ledger.admit(bytes([round]) * 32, cohort(*range(1, 7)), round=round)
     assert ledger.exposure().rank == 1
     assert ledger.exposure().smallest == cohort(*range(1, 7))
+
+
+def test_the_exposure_says_how_far_the_models_are_apart() -> None:
+    ledger = make()
+    models = {bytes([round]) * 32: np.full(4, float(round)) for round in (1, 2, 4)}
+    assert ledger.exposure(models).distance is None
+    for round, lineage in enumerate(models, start=1):
+        ledger.admit(lineage, cohort(*range(1, 7)), round=round)
+    assert ledger.exposure(models).distance == pytest.approx(6.0)
+    assert ledger.exposure().distance is None
 
 
 def test_the_roster_may_insist_on_a_fixed_cohort_or_refuse() -> None:
