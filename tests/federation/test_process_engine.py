@@ -49,7 +49,7 @@ def weights(n: int) -> dict[ClientId, int]:
 
 def run_rounds(n: int, rounds: int, sites: Path, capture: Capture = ignore) -> None:
     setup, updates = made_setup(n), made_updates(n, rounds)
-    with consortium(setup, sites, updates=updates, weights=weights(n), deadline_s=60, capture=capture) as partners:
+    with consortium(setup, sites, updates=updates, weights=weights(n), deadline_s=60 + 4 * n, capture=capture) as partners:
         for round in range(1, rounds + 1):
             opened = partners.run_round(round, MODEL)
             assert opened.survivors == setup.signed.roster.clients
