@@ -150,16 +150,7 @@ class BfvKey:
 
     def __init__(self, params: BfvParams) -> None:
         """Make fresh key pairs (about 5 ms each at degree 4096)."""
-        contexts = [
-            tenseal.context(
-                tenseal.SCHEME_TYPE.BFV,
-                params.degree,
-                plain_modulus=prime,
-                coeff_mod_bit_sizes=list(params.prime_bits),
-                n_threads=1,
-            )
-            for prime in params.plain_primes
-        ]
+        contexts = [ring.make() for ring in params.rings]
         self._secrets = tuple(context.secret_key() for context in contexts)
         for context in contexts:
             context.make_context_public()

@@ -103,9 +103,7 @@ class CkksKey:
 
     def __init__(self, params: CkksParams) -> None:
         """Make a fresh key pair (about 5 ms at degree 4096)."""
-        context = tenseal.context(
-            tenseal.SCHEME_TYPE.CKKS, params.degree, coeff_mod_bit_sizes=list(params.prime_bits), n_threads=1
-        )
+        context = params.ring.make()
         self._secret = context.secret_key()
         context.make_context_public()
         self.public = CkksPublic(context, params)
