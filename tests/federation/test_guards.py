@@ -9,10 +9,11 @@ from stand_ins import CountingRng
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.errors import ParameterError
-from securefl.federation import RoundTrace, train_federated
 from securefl.federation.guards import FIRST_WEIGHT, SupportGuard
 from securefl.federation.partner import Partner, Terms
+from securefl.federation.releases import RoundTrace
 from securefl.federation.starts import first_trunk
+from securefl.federation.training import train_federated
 from securefl.learning.layout import trunk_layout
 
 CONFIG = RunConfig(

@@ -9,7 +9,7 @@ from stand_ins import CountingRng
 
 from securefl.chem.dataset import Dataset, TaskKind
 from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig
-from securefl.federation import train_federated
+from securefl.federation.training import train_federated
 from securefl.learning.cells import Records, Scaling
 from securefl.learning.heads import Heads
 from securefl.learning.local import LocalTrainer, PrivateTraining, Seat

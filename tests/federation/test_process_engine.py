@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -168,3 +170,9 @@ def test_a_frame_is_read_back() -> None:
     encoded = Frame(Kind.PROTOCOL, b"body").encode()
     assert read_header(encoded[:HEADER_SIZE]) == (Kind.PROTOCOL, 4)
     assert repr(Frame(Kind.PROTOCOL, b"secret")) == f"Frame(kind={Kind.PROTOCOL!r})"
+
+
+def test_a_partners_process_loads_no_torch() -> None:
+    """Fifty processes fit on a machine because none of them loads what only training needs."""
+    code = "import sys, securefl.federation.process.partner; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

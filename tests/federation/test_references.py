@@ -10,7 +10,7 @@ import pytest
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.errors import InputError
-from securefl.federation import train_alone, train_each_alone, train_pooled
+from securefl.federation.references import train_alone, train_each_alone, train_pooled
 from securefl.learning.model import predict
 
 CONFIG = RunConfig(

@@ -12,8 +12,9 @@ from stand_ins import CountingRng, make_dataset
 from securefl.chem.dataset import Activities, Dataset, Fold
 from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig, SecaggConfig
 from securefl.errors import InputError, ParameterError, ProtocolAbort
-from securefl.federation import RoundTrace, Trained, train_federated
+from securefl.federation.releases import RoundTrace, Trained
 from securefl.federation.starts import first_trunk
+from securefl.federation.training import train_federated
 from securefl.learning.cells import joined, records_of, scaling_of
 from securefl.learning.heads import Heads
 from securefl.learning.layout import trunk_layout
