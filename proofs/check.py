@@ -45,7 +45,9 @@ def missing_tools() -> list[str]:
     return [tool for tool in TOOLS if shutil.which(tool) is None]
 
 
-def run(command: list[str], *, cwd: Path = HERE, limit: float = 300, text: str | None = None) -> str:
+def run(
+    command: list[str], *, cwd: Path = HERE, limit: float = 300, text: str | None = None, from_stderr: bool = False
+) -> str:
     """Return what ``command`` prints; raise CheckError when it fails or takes longer than ``limit`` seconds."""
     try:
         done = subprocess.run(command, cwd=cwd, input=text, capture_output=True, text=True, timeout=limit, check=False)
@@ -53,7 +55,7 @@ def run(command: list[str], *, cwd: Path = HERE, limit: float = 300, text: str |
         raise CheckError(f"{' '.join(command)}: longer than {limit} s") from error
     if done.returncode:
         raise CheckError(f"{' '.join(command)}:\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout
+    return done.stderr if from_stderr else done.stdout
 
 
 def theorems() -> list[str]:
@@ -178,7 +180,8 @@ def check_models(slow: bool) -> str:
 def check_kernel() -> str:
     """Coqchk re-checks every compiled theory, mathcomp included, and finds no axiom."""
     names = [f"SecureFL.{path.stem}" for path in sorted(COQ.glob("*.v"))]
-    report = run(["coqchk", "-silent", "-o", "-Q", str(COQ), "SecureFL", *names], limit=600)
+    # coqchk writes its summary to standard error.
+    report = run(["coqchk", "-silent", "-o", "-Q", str(COQ), "SecureFL", *names], limit=600, from_stderr=True)
     if not re.search(r"Axioms:\s*<none>", report):
         raise CheckError(f"coqchk: {report[-2000:]}")
     return "coqchk: no axioms"
