@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attacks.audit import audit
-
 from securefl.chem.dataset import Dataset
 from securefl.chem.folder import load
 from securefl.config import ArmName, RunConfig, parse_config
