@@ -9,19 +9,19 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from securefl.errors import InputError
+from securefl.recipes import REFERENCES, check_arm, recipe_of
 
-SchemeName = Literal["plaintext", "masking", "masking-static", "paillier", "ckks", "bfv", "rlwe"]
-ArmName = Literal[
-    "standalone", "single-task", "pooled", "plaintext", "masking", "masking+guard", "paillier", "ckks", "dp"
-]
-DEFAULT_ARMS: tuple[ArmName, ...] = (
+ArmName = Annotated[str, AfterValidator(check_arm)]
+DEFAULT_ARMS: tuple[str, ...] = (
     "standalone", "single-task", "pooled", "plaintext", "masking", "masking+guard", "paillier", "ckks", "dp",
 )  # fmt: skip
+ALL_ARMS: tuple[str, ...] = (*DEFAULT_ARMS, "masking-static", "bfv", "dp=1", "dp=3", "dp=inf")
+"""What ``--arms all`` trains."""
 SECURE_MINIMUM = 3
 """Below three partners a sum tells one partner the other's update."""
 
@@ -50,6 +50,7 @@ class DataConfig(Section):
     min_train: int = Field(25, ge=1, description="exact training values that a partner's task needs")
     min_test: int = Field(8, ge=0, description="exact test values that a partner's task needs")
     seed: int = 0
+    private: bool = Field(False, description="real data: a run refuses without a signed, passing audit of this config")
 
 
 class ModelConfig(Section):
@@ -132,10 +133,17 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _secure_arms_need_partners(self) -> RunConfig:
-        secure = [arm for arm in self.arms if arm not in ("standalone", "single-task", "pooled", "plaintext")]
+        secure = [arm for arm in self.arms if arm not in (*REFERENCES, "plaintext")]
         if secure and self.data.partners < SECURE_MINIMUM:
             raise ValueError(f"data.partners={self.data.partners} must be >= {SECURE_MINIMUM} for arm {secure[0]!r}")
         return self
+
+    def for_arm(self, arm: str) -> RunConfig:
+        """Return the config as ``arm`` runs it: with the epsilon that its name says, if it says one."""
+        recipe = recipe_of(arm)
+        if recipe is None or recipe.privacy is None or recipe.privacy.epsilon is None:
+            return self
+        return self.model_copy(update={"dp": self.dp.model_copy(update={"epsilon": recipe.privacy.epsilon})})
 
     @property
     def sha256(self) -> str:

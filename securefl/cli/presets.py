@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
-
 from securefl.config import (
+    ALL_ARMS,
     DEFAULT_ARMS,
-    ArmName,
     AttackConfig,
     BaselineConfig,
     DataConfig,
@@ -17,6 +15,7 @@ from securefl.config import (
     SecaggConfig,
 )
 from securefl.errors import InputError
+from securefl.recipes import check_arm
 
 FULL_SEEDS = 3
 
@@ -34,13 +33,13 @@ def demo_config(*, arms: str = "default", seed: int = 0, quick: bool = False) ->
     return config.model_copy(update={"arms": names})
 
 
-def arm_names(text: str) -> tuple[ArmName, ...]:
+def arm_names(text: str) -> tuple[str, ...]:
     """Return the arms that a comma-separated list names."""
     names = tuple(part.strip() for part in text.split(","))
-    for name in names:
-        if name not in get_args(ArmName):
-            raise InputError(f"arm {name!r} is unknown, must be one of {', '.join(get_args(ArmName))}")
-    return cast(tuple[ArmName, ...], names)
+    try:
+        return tuple(check_arm(name) for name in names)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def quick_config(seed: int = 0) -> RunConfig:
@@ -60,6 +59,7 @@ def full_config(seed: int = 0) -> RunConfig:
     """Return the config of ``--arms all``: three seeds, and homomorphic arms that run every round on every parameter."""
     federation = FederationConfig(seeds=tuple(range(seed, seed + FULL_SEEDS)))
     return RunConfig(
+        arms=ALL_ARMS,
         federation=federation,
         secagg=SecaggConfig(he_rounds=federation.rounds, paillier_max_parameters=1 << 31),
         attacks=AttackConfig(shadows=8, dp_shadows=4, seconds_per_recovery=60.0),

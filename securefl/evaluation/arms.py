@@ -1,25 +1,24 @@
 """One arm of a run: train it with its protocol in the loop, measure it, and write what the attacks and the report read.
 
-A recipe is data: which scheme, guard, privacy and warm start an arm has. The homomorphic arms start from masking's
-checkpoint and run its last rounds; Paillier sums the second layer alone. Performance is read once, on the TEST fold, after
-training has ended; nothing here chooses by it.
+The name of an arm is its recipe (``securefl.recipes``): which scheme, guard, privacy and warm start it has. The homomorphic
+arms start from masking's checkpoint and run its last rounds; Paillier sums the second layer alone. Performance is read once,
+on the TEST fold, after training has ended; nothing here chooses by it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset
-from securefl.config import ArmName, RunConfig, SchemeName
+from securefl.config import RunConfig
 from securefl.errors import ParameterError
 from securefl.evaluation.artefacts import (
     ARM_FILE,
@@ -45,40 +44,13 @@ from securefl.learning.layout import trunk_layout
 from securefl.learning.local import limit_threads
 from securefl.learning.model import predict
 from securefl.learning.private_plan import private_training
+from securefl.recipes import Recipe, Unit, recipe_of
 from securefl.records import ArmRecord, DpRecord, write_record
 from securefl.secagg.paillier_sum import PaillierOptions
 from securefl.types import Progress, Rng, silent
 
-STANDALONE: ArmName = "standalone"
-HEIR_OF: ArmName = "masking"
+STANDALONE = "standalone"
 SECOND_LAYER = ("layers.0.weight", "layers.0.bias")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """A federated arm.
-
-    ``heir``: it may start from masking's checkpoint and run the config's ``he_rounds`` last rounds. ``tensors``: what it
-    trains and sums where the whole trunk is more than the config lets it.
-    """
-
-    scheme: SchemeName
-    guarded: bool = False
-    private: bool = False
-    heir: bool = False
-    tensors: tuple[str, ...] | None = None
-
-
-RECIPES: Mapping[ArmName, Recipe] = MappingProxyType(
-    {
-        "plaintext": Recipe(scheme="plaintext"),
-        "masking": Recipe(scheme="masking"),
-        "masking+guard": Recipe(scheme="masking", guarded=True),
-        "paillier": Recipe(scheme="paillier", heir=True, tensors=SECOND_LAYER),
-        "ckks": Recipe(scheme="ckks", heir=True),
-        "dp": Recipe(scheme="masking", private=True),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +58,7 @@ class Job:
     """What every step of an arm is given: ``folder`` is the arm's own, ``arms`` holds those of the run."""
 
     dataset: Dataset
-    arm: ArmName
+    arm: str
     config: RunConfig
     arms: Path
     rng: Rng
@@ -119,7 +91,7 @@ class Outcome:
 
 
 def run_arm(
-    dataset: Dataset, arm: ArmName, *, config: RunConfig, arms: Path, rng: Rng, progress: Progress = silent
+    dataset: Dataset, arm: str, *, config: RunConfig, arms: Path, rng: Rng, progress: Progress = silent
 ) -> ArmRecord:
     """Train ``arm`` with every seed of ``config``, write its files into ``arms/<arm>``, and return its record.
 
@@ -132,7 +104,7 @@ def run_arm(
         BudgetExceededError: the privacy budget is too small for any noise.
         ProtocolAbort: a party stopped a round; the arm is not finished.
     """
-    job = Job(dataset=dataset, arm=arm, config=config, arms=arms, rng=rng, progress=progress)
+    job = Job(dataset=dataset, arm=arm, config=config.for_arm(arm), arms=arms, rng=rng, progress=progress)
     (job.folder / ARM_FILE).unlink(missing_ok=True)
     meter = Meter()
     outcome = _trainer_of(arm)(job)
@@ -143,8 +115,8 @@ def run_arm(
     return record
 
 
-def _trainer_of(arm: ArmName) -> Callable[[Job], Outcome]:
-    without_protocol: Mapping[ArmName, Callable[[Job], Outcome]] = {
+def _trainer_of(arm: str) -> Callable[[Job], Outcome]:
+    without_protocol: dict[str, Callable[[Job], Outcome]] = {
         "standalone": _standalone,
         "single-task": _single_task,
         "pooled": _pooled,
@@ -224,8 +196,11 @@ def _federated(job: Job) -> Outcome:
 
 
 def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | None) -> tuple[Trained, DpRecord | None]:
-    recipe, config = RECIPES[job.arm], job.config
-    private, spent = private_training(job.dataset, config=config, rng=job.rng) if recipe.private else (None, None)
+    recipe, config = _recipe(job.arm), job.config
+    if recipe.privacy and recipe.privacy.unit is not Unit.RECORD:
+        raise ParameterError(f"arm {job.arm!r}: the trainer adds no {recipe.privacy.unit.value}-level noise")
+    private, spent = private_training(job.dataset, config=config, rng=job.rng) if recipe.privacy else (None, None)
+    start = warm_start_of(recipe, config)
     trained = train_federated(
         job.dataset,
         config=config,
@@ -234,7 +209,7 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | No
         rng=job.rng,
         guard_k=config.guard.k if recipe.guarded else None,
         private=private,
-        start=read_start(job.arms / HEIR_OF, seed) if inherits(recipe, config) else None,
+        start=read_start(job.arms / start, seed) if start else None,
         rounds=rounds_of(recipe, config),
         tensors=tensors_of(recipe, config, bits=job.dataset.bits),
         options=options_of(recipe, config),
@@ -244,16 +219,23 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | No
     return trained, spent
 
 
-def inherits(recipe: Recipe, config: RunConfig) -> bool:
-    """Return whether an arm starts from masking's checkpoint: with as many rounds as any other arm it needs none."""
-    return recipe.heir and config.secagg.he_rounds < config.federation.rounds
+def _recipe(arm: str) -> Recipe:
+    recipe = recipe_of(arm)
+    if recipe is None:
+        raise ParameterError(f"arm {arm!r} trains without a protocol: it has no recipe")
+    return recipe
+
+
+def warm_start_of(recipe: Recipe, config: RunConfig) -> str | None:
+    """Return the arm whose checkpoint a homomorphic arm continues: with as many rounds as any other it needs none."""
+    return recipe.warm_start if config.secagg.he_rounds < config.federation.rounds else None
 
 
 def rounds_of(recipe: Recipe, config: RunConfig) -> int:
     """Return the most rounds that a federated arm runs."""
-    if recipe.private:
+    if recipe.privacy:
         return config.dp.rounds
-    return config.secagg.he_rounds if inherits(recipe, config) else config.federation.rounds
+    return config.secagg.he_rounds if warm_start_of(recipe, config) else config.federation.rounds
 
 
 def options_of(recipe: Recipe, config: RunConfig) -> object | None:
@@ -268,23 +250,23 @@ def tensors_of(recipe: Recipe, config: RunConfig, *, bits: int) -> tuple[str, ..
         ParameterError: the model has no second layer, or it is larger than the config lets this arm sum.
     """
     layout, limit = trunk_layout(bits, config.model.hidden), config.secagg.paillier_max_parameters
-    if recipe.tensors is None or layout.size <= limit:
+    if recipe.scheme != "paillier" or layout.size <= limit:
         return None
     if len(config.model.hidden) < 2:
         raise ParameterError(f"hidden={config.model.hidden} must have a second layer: the arm sums that one alone")
-    size = layout.only(recipe.tensors).size
+    size = layout.only(SECOND_LAYER).size
     if size > limit:
         raise ParameterError(f"second layer has {size} parameters, must be <= secagg.paillier_max_parameters={limit}")
-    return recipe.tensors
+    return SECOND_LAYER
 
 
 def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
-    recipe = RECIPES[job.arm]
+    recipe = _recipe(job.arm)
     notes = list(trained.aggregated.warnings) if trained.aggregated else []
     tensors = tensors_of(recipe, job.config, bits=job.dataset.bits)
     if tensors is not None:
         notes.append(f"trains and sums {', '.join(tensors)} alone, the rest of the trunk is frozen")
-    if recipe.private:
+    if recipe.privacy:
         notes.append(
             "smaller private step: exact per-record norms by book-keeping, one backward pass, priced by Opacus; "
             "sizes of the partners are public; no validation score is opened, the last round is taken"
@@ -293,13 +275,12 @@ def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
 
 
 def _warm_start(job: Job, recipe: Recipe | None) -> str | None:
-    if recipe is None or not inherits(recipe, job.config):
-        return None
-    return f"{HEIR_OF}'s checkpoint, then {rounds_of(recipe, job.config)} rounds"
+    start = warm_start_of(recipe, job.config) if recipe else None
+    return f"{start}'s checkpoint, then {rounds_of(recipe, job.config)} rounds" if recipe and start else None
 
 
 def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
-    recipe, trained = RECIPES.get(job.arm), outcome.trained
+    recipe, trained = recipe_of(job.arm), outcome.trained
     baseline = [] if job.arm == STANDALONE else read_predictions(job.arms / STANDALONE, job.seeds, job.dataset)
     first = trained[0] if trained and job.arm != STANDALONE else None
     performance = performance_record(

@@ -18,9 +18,9 @@ import torch
 from pydantic import Field
 
 from securefl.chem.dataset import Dataset, Fold
-from securefl.config import ArmName, RunConfig
+from securefl.config import RunConfig
 from securefl.errors import SecureFLError
-from securefl.evaluation.arms import RECIPES, Recipe, options_of, rounds_of, tensors_of
+from securefl.evaluation.arms import options_of, rounds_of, tensors_of
 from securefl.evaluation.cost import Meter
 from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
 from securefl.learning.baselines import ForestParams, task_forest
@@ -31,6 +31,7 @@ from securefl.learning.local import PlainTrainer, Seat
 from securefl.learning.private_plan import dp_record, private_plans, record_counts
 from securefl.learning.private_step import PrivateTrainer
 from securefl.learning.trunk import Trunk
+from securefl.recipes import Recipe, recipe_of
 from securefl.records import DpRecord, Record
 from securefl.secagg import RoundCost, run_round
 from securefl.types import ClientId, Rng
@@ -72,11 +73,11 @@ def plan(config: RunConfig, dataset: Dataset, *, rng: Rng) -> tuple[PlanRow, ...
         seconds_per_record=_seconds_per_record(config, dataset),
         cores=max(1, min(torch.get_num_threads(), len(dataset.partners))),
     )
-    return tuple(_row(arm, config, dataset, speed, rng) for arm in config.arms)
+    return tuple(_row(arm, config.for_arm(arm), dataset, speed, rng) for arm in config.arms)
 
 
-def _row(arm: ArmName, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng) -> PlanRow:
-    recipe = RECIPES.get(arm)
+def _row(arm: str, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng) -> PlanRow:
+    recipe = recipe_of(arm)
     rounds = rounds_of(recipe, config) if recipe else 0 if arm == "single-task" else config.federation.rounds
     scheme = recipe.scheme if recipe else None
     try:
@@ -94,19 +95,19 @@ def _row(arm: ArmName, config: RunConfig, dataset: Dataset, speed: _Speed, rng: 
     )
 
 
-def _federated_row(arm: ArmName, recipe: Recipe, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng) -> PlanRow:
+def _federated_row(arm: str, recipe: Recipe, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng) -> PlanRow:
     layout, parties = trunk_layout(dataset.bits, config.model.hidden), len(dataset.partners)
     tensors = tensors_of(recipe, config, bits=dataset.bits)
     size = layout.only(tensors).size if tensors else layout.size
     quantizer = quantizer_for(config.secagg, parties)
     largest = parties * MAX_WEIGHT * round(config.secagg.clip * 2**quantizer.scale_bits)
-    privacy = _privacy(config, dataset) if recipe.private else None
+    privacy = _privacy(config, dataset) if recipe.privacy else None
     cost = _round_cost(recipe, config, parties, size, rng)
     rounds = rounds_of(recipe, config)
     training = (
-        _private_seconds(config, dataset, rng) if recipe.private else _epochs_seconds(config, dataset, speed, speed.cores)
+        _private_seconds(config, dataset, rng) if recipe.privacy else _epochs_seconds(config, dataset, speed, speed.cores)
     )
-    training *= rounds / config.federation.rounds if not recipe.private else 1.0
+    training *= rounds / config.federation.rounds if not recipe.privacy else 1.0
     protocol = cost.setup_seconds + rounds * (parties * cost.client_seconds + cost.server_seconds + cost.decryptor_seconds)
     return PlanRow(
         arm=arm,

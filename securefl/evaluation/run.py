@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from securefl.chem.dataset import Dataset, Fold
-from securefl.config import ArmName, RunConfig
+from securefl.config import RunConfig
 from securefl.errors import InputError
 from securefl.evaluation.arms import run_arm
 from securefl.evaluation.toolkit import toolkit_record
+from securefl.recipes import needed_arm
 from securefl.records import ArmRecord, DataRecord, PartnerRecord, RunRecord, read_record, write_record
 from securefl.types import Progress, Rng, silent
 
-WARM_START: dict[ArmName, ArmName] = {"paillier": "masking", "ckks": "masking"}
-"""Arms that start from another arm's checkpoint and run only their last rounds."""
 RUN_FILE = "run.json"
 ARM_FILE = "record.json"
 PREPARATION = ("data", "timing.json")
@@ -90,17 +89,17 @@ def open_run(out: Path, dataset: Dataset, config: RunConfig) -> RunRecord:
     return record
 
 
-def ordered(arms: Sequence[ArmName]) -> tuple[ArmName, ...]:
+def ordered(arms: Sequence[str]) -> tuple[str, ...]:
     """Return ``arms`` so that each comes after the arms that it needs: standalone first, masking before its heirs.
 
     Raises:
         InputError: an arm needs another one that is not in the list.
     """
     for arm in arms:
-        needed = WARM_START.get(arm)
+        needed = needed_arm(arm)
         if needed is not None and needed not in arms:
             raise InputError(f"arm {arm!r} starts from the checkpoint of {needed!r}: add it to the arms")
-    return tuple(sorted(arms, key=lambda arm: (arm != "standalone", arm in WARM_START)))
+    return tuple(sorted(arms, key=lambda arm: (arm != "standalone", needed_arm(arm) is not None)))
 
 
 def run(
@@ -109,7 +108,7 @@ def run(
     out: Path,
     *,
     rng: Rng,
-    only: Sequence[ArmName] | None = None,
+    only: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> tuple[ArmRecord, ...]:
     """Train the arms of ``config`` (or ``only`` some of them) into the folder ``out`` and return their records.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from stand_ins import TINY_BITS, CountingRng
 
 from securefl.chem.dataset import Dataset
-from securefl.config import ArmName, DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig, SecaggConfig
+from securefl.config import DEFAULT_ARMS, ArmName, DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig, SecaggConfig
 from securefl.evaluation.plan import PlanRow, plan
 
-ARMS: tuple[ArmName, ...] = get_args(ArmName)
+ARMS = DEFAULT_ARMS
 
 
 def config(*arms: ArmName, dp: DpConfig | None = None, secagg: SecaggConfig | None = None) -> RunConfig:
