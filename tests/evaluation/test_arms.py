@@ -80,7 +80,7 @@ def test_recipes_are_told_in_the_records(records: dict[str, ArmRecord]) -> None:
         "plaintext", "masking", "masking", "paillier", "ckks", "masking", "bfv"
     ]  # fmt: skip
     assert [arm for arm in ARMS if records[arm].forbidden] == ["pooled"]
-    assert [arm for arm in ARMS if records[arm].warm_start] == ["paillier", "ckks"]
+    assert [arm for arm in ARMS if records[arm].warm_start] == ["paillier", "ckks", "bfv"]
     assert records["paillier"].rounds <= 2
     assert records["paillier"].parameters == 32 * 12 + 12
     assert records["masking"].parameters == TINY_BITS * 32 + 32 + 32 * 12 + 12
