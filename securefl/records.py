@@ -10,19 +10,15 @@ import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from securefl.errors import InputError
+from securefl.measures import BaselineRecord, ConsortiumRecord, EvaluationRecord
+from securefl.record_base import Record as Record
 
 SCHEMA_VERSION = "1.0"
 View = Literal["V0", "V1", "V2", "V2c", "V3", "V4", "V5"]
 Release = Literal["as-run", "exposed", "model"]
-
-
-class Record(BaseModel):
-    """A frozen record; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DpRecord(Record):
@@ -53,7 +49,7 @@ class PerformanceRecord(Record):
     delta_ci_low: float | None = None
     delta_ci_high: float | None = None
     tasks_better: float | None = Field(None, description="share of partner-tasks that beat standalone, 0 to 1")
-    per_partner: dict[str, float] = {}
+    per_partner: dict[str, float] = Field({})
     others: dict[str, float] = Field({}, description="mean over partner-tasks of the other metrics, by name")
     curve: tuple[float, ...] = Field((), description="validation metric after each round")
     best_round: int | None = None
@@ -85,12 +81,15 @@ class ArmRecord(Record):
     warm_start: str | None
     forbidden: bool = Field(False, description="pools private data: an upper bound, not an option")
     performance: PerformanceRecord
+    evaluation: EvaluationRecord | None = Field(None, description="every metric and comparison: the auditor's")
+    consortium: ConsortiumRecord | None = Field(None, description="what secure aggregation opened of the performance")
+    baselines: tuple[BaselineRecord, ...] = Field((), description="single-task: each family of models that was tried")
     cost: CostRecord
     max_abs_aggregate_error: float | None
     quantization_bound: float | None
     clipped: int | None
     withheld_bits: int | None = None
-    withheld_bits_per_partner: dict[str, int] = {}
+    withheld_bits_per_partner: dict[str, int] = Field({})
     notes: tuple[str, ...] = ()
 
 
@@ -118,7 +117,7 @@ class AttackRecord(Record):
     member_of: Literal["partner", "consortium"] | None = None
     coordinates: Literal["clear", "scrambled"] | None = None
     seconds: float = 0.0
-    detail: dict[str, float] = {}
+    detail: dict[str, float] = Field({})
 
 
 class ControlRecord(Record):
@@ -182,7 +181,7 @@ class DataRecord(Record):
     tasks: int
     activities: int
     rejects: int
-    folds: dict[str, int] = {}
+    folds: dict[str, int] = Field({})
     bits: int = 0
 
 
@@ -202,7 +201,7 @@ class ToolkitRecord(Record):
     commit: str
     python: str = ""
     platform: str = ""
-    packages: dict[str, str] = {}
+    packages: dict[str, str] = Field({})
 
 
 class RunRecord(Record):
@@ -231,7 +230,7 @@ class ReportRecord(Record):
     verdicts: tuple[VerdictRecord, ...]
     arm_verdicts: tuple[VerdictRecord, ...] = Field((), description="the same rule for each arm in each view")
     appetite: AppetiteRecord | None = None
-    wall_seconds: dict[str, float] = {}
+    wall_seconds: dict[str, float] = Field({})
     peak_rss_mb: float = 0.0
 
 
