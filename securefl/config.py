@@ -56,8 +56,11 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The shared trunk. Heads are one linear output a task and never leave their partner."""
 
+    family: Literal["mlp", "graph"] = Field("mlp", description="what the first layer reads: fingerprints, or atoms and bonds")
     hidden: tuple[int, ...] = (400, 120)
     dropout: float = Field(0.3, ge=0, lt=1)
+    graph_width: int = Field(64, ge=1, description="numbers an atom carries, in the graph family")
+    graph_steps: int = Field(3, ge=1, description="steps of message passing, in the graph family")
 
 
 class FederationConfig(Section):
@@ -84,6 +87,7 @@ class SecaggConfig(Section):
     clip: float = Field(1.0, gt=0)
     ring_bits: Literal[32, 64] = 32
     paillier_bits: int = Field(3072, ge=2048)
+    paillier_decryption: Literal["threshold", "single-decryptor"] = "threshold"
     paillier_max_parameters: int = Field(50_000, ge=1)
     he_rounds: int = Field(3, ge=1)
 

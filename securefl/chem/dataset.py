@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from securefl.chem.graphs import MoleculeGraphs
 from securefl.errors import InputError
 
 
@@ -81,6 +82,7 @@ class Dataset:
         fold: int8, shape (n_compounds,), values of :class:`Fold`.
         cluster: int32, shape (n_compounds,), the scaffold cluster: the unit of every bootstrap over compounds.
         sha256: hash over the dataset's files (or content, for one built in memory), hex.
+        graphs: the molecules as graphs, for models that read them; never part of the dataset's files or hash.
     """
 
     inchikeys: tuple[str, ...]
@@ -96,6 +98,7 @@ class Dataset:
     licence: str = "not stated"
     citation: str = "not stated"
     rejects: int = 0
+    graphs: MoleculeGraphs | None = None
 
     def __post_init__(self) -> None:
         n = len(self.inchikeys)

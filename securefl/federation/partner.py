@@ -20,11 +20,11 @@ from securefl.config import RunConfig
 from securefl.errors import InputError
 from securefl.federation.guards import SupportGuard
 from securefl.learning.cells import records_of, scaling_of
+from securefl.learning.family import trunk_of
 from securefl.learning.heads import Heads
 from securefl.learning.layout import TensorLayout
 from securefl.learning.local import PlainTrainer, PrivateTraining, Seat
 from securefl.learning.model import PartnerHeads
-from securefl.learning.trunk import Trunk
 from securefl.learning.validation import NullModel, explained_deviance
 
 
@@ -65,7 +65,7 @@ class Partner:
         if not len(self._train):
             raise InputError(f"partner {self.name!r} has 0 training cells, must have >= 1")
         self._null = NullModel.of(self._train)
-        self._trunk = Trunk(dataset.bits, config.model.hidden, dropout=config.model.dropout).to(device)
+        self._trunk = trunk_of(dataset, config.model).to(device)
         for name, parameter in self._trunk.named_parameters():
             parameter.requires_grad_(name in terms.layout.names)
         self._heads = Heads(len(self._scaling), self._trunk.width).to(device)

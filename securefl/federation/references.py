@@ -18,6 +18,7 @@ from securefl.federation.releases import Trained
 from securefl.federation.starts import first_trunk
 from securefl.federation.threads import threads_for
 from securefl.learning.cells import Records, Scaling, joined, records_of, scaling_of
+from securefl.learning.family import inputs_of, trunk_of
 from securefl.learning.heads import Heads
 from securefl.learning.local import PlainTrainer, Seat
 from securefl.learning.model import Model, PartnerHeads
@@ -49,6 +50,7 @@ def train_alone(
     Raises:
         InputError: the partner can't train, or the loss is not finite.
     """
+    dataset = inputs_of(dataset, config.model)
     return _fit([_part(dataset, partner)], dataset, seat=partner, config=config, seed=seed, progress=progress, device=device)
 
 
@@ -77,6 +79,7 @@ def train_pooled(
     Raises:
         InputError: a partner can't train, or the loss is not finite.
     """
+    dataset = inputs_of(dataset, config.model)
     parts = [_part(dataset, number) for number in range(len(dataset.partners))]
     return _fit(parts, dataset, seat=POOLED, config=config, seed=seed, progress=progress, device=device)
 
@@ -97,7 +100,7 @@ def _fit(
     train = joined([part.train for part in parts])
     validation = joined([part.validation for part in parts])
     null = NullModel.of(train)
-    trunk = Trunk(dataset.bits, config.model.hidden, dropout=config.model.dropout).to(torch.device(device))
+    trunk = trunk_of(dataset, config.model).to(torch.device(device))
     trunk.load(first_trunk(dataset, config, seed))
     heads = Heads(len(train.binary), trunk.width).to(torch.device(device))
     trainer = PlainTrainer(

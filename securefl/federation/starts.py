@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig
 from securefl.errors import ParameterError
+from securefl.learning.family import layout_of, trunk_of
 from securefl.learning.model import Model, PartnerHeads
-from securefl.learning.trunk import Trunk
 
 
 def first_trunk(dataset: Dataset, config: RunConfig, seed: int, start: Model | None = None) -> dict[str, NDArray[np.float32]]:
@@ -21,10 +21,12 @@ def first_trunk(dataset: Dataset, config: RunConfig, seed: int, start: Model | N
     """
     if start is None:
         generator = torch.Generator().manual_seed(seed)
-        return Trunk(dataset.bits, config.model.hidden, generator=generator).tensors()
-    if (start.bits, start.hidden) != (dataset.bits, config.model.hidden):
+        return trunk_of(dataset, config.model, generator).tensors()
+    layout = layout_of(dataset, config.model)
+    if {name: value.shape for name, value in start.trunk.items()} != dict(layout.tensors):
         raise ParameterError(
-            f"start has bits={start.bits} hidden={start.hidden}, must be bits={dataset.bits} hidden={config.model.hidden}"
+            f"start has bits={start.bits} hidden={start.hidden}, must be bits={dataset.bits} hidden={config.model.hidden} "
+            f"of the {config.model.family} family"
         )
     return {name: value.copy() for name, value in start.trunk.items()}
 

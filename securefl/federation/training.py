@@ -23,7 +23,8 @@ from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
 from securefl.federation.releases import Exchange, FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
 from securefl.federation.starts import first_trunk, heads_of
 from securefl.federation.threads import threads_for
-from securefl.learning.layout import TensorLayout, trunk_layout
+from securefl.learning.family import inputs_of, layout_of
+from securefl.learning.layout import TensorLayout
 from securefl.learning.local import PrivateTraining
 from securefl.learning.model import Model, PartnerHeads
 from securefl.quantize import Quantizer
@@ -162,7 +163,9 @@ def train_federated(
         ParameterError: ``tensors``, ``start`` or a bound doesn't fit.
         ProtocolAbort: a party stopped a round.
     """
-    layout = trunk_layout(dataset.bits, config.model.hidden)
+    _check_family(config, private)
+    dataset = inputs_of(dataset, config.model)
+    layout = layout_of(dataset, config.model)
     chosen = layout.only(tuple(tensors)) if tensors is not None else layout
     terms = Terms(layout=chosen, config=config, seed=seed, guard_k=guard_k, private=private, device=device)
     count = _checked(config.federation.rounds if rounds is None else rounds)
@@ -178,6 +181,11 @@ def train_federated(
         for partner in federation.partners:
             partner.take_heads(heads_of(start, partner.number))
     return _run(federation, count, config=config, scored=private is None, progress=progress, observer=observer)
+
+
+def _check_family(config: RunConfig, private: PrivateTraining | None) -> None:
+    if private is not None and config.model.family != "mlp":
+        raise ParameterError(f"model.family={config.model.family!r} has no private step: record-level privacy needs 'mlp'")
 
 
 def _checked(rounds: int) -> int:

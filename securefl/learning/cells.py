@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Activities, Dataset, Fold, Task, TaskKind
+from securefl.chem.graphs import MoleculeGraphs
 from securefl.errors import InputError
+from securefl.learning.graph_batch import graph_batch
 from securefl.learning.loss import CellBatch
 from securefl.learning.sparse import SparseBatch, batch_of
 
@@ -78,6 +80,7 @@ class Records:
         start: int64 (n + 1,): the cells of record ``i`` are ``start[i]`` to ``start[i + 1]``.
         task: int64 (m,), 0 to ``tasks`` - 1. target: float32 (m,), scaled. relation: int8 (m,).
         binary: bool (tasks,).
+        graphs: every molecule of the dataset, by its row there, for the graph family.
     """
 
     fingerprints: sp.csr_matrix
@@ -87,6 +90,7 @@ class Records:
     target: NDArray[np.float32]
     relation: NDArray[np.int8]
     binary: NDArray[np.bool_]
+    graphs: MoleculeGraphs | None = None
 
     def __len__(self) -> int:
         return len(self.compound)
@@ -115,7 +119,8 @@ class Records:
             torch.from_numpy(self.relation[cell].astype(np.float32)),
             torch.from_numpy(self.binary[task]),
         )
-        return batch_of(self.fingerprints, rows), cells
+        graph = None if self.graphs is None else graph_batch(self.graphs.select(self.compound[rows]))
+        return batch_of(self.fingerprints, rows, graph), cells
 
 
 def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records:
@@ -140,6 +145,7 @@ def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records
         target=((cells.value[order] - scaling.mean[task]) / scaling.std[task]).astype(np.float32),
         relation=cells.relation[order].astype(np.int8),
         binary=scaling.binary,
+        graphs=dataset.graphs,
     )
 
 
@@ -156,4 +162,5 @@ def joined(parts: list[Records]) -> Records:
         target=np.concatenate([part.target for part in parts]),
         relation=np.concatenate([part.relation for part in parts]),
         binary=np.concatenate([part.binary for part in parts]),
+        graphs=parts[0].graphs,
     )

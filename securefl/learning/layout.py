@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from securefl.errors import ParameterError
 
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
+Entries = list[tuple[str, tuple[int, ...]]]
+"""Names and shapes of tensors in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,12 @@ class TensorLayout:
         return found
 
 
-def trunk_layout(bits: int, hidden: tuple[int, ...]) -> TensorLayout:
-    """Return the layout of a trunk with ``bits`` inputs and hidden layers of sizes ``hidden``."""
-    entries: list[tuple[str, tuple[int, ...]]] = [("first.weight", (bits, hidden[0])), ("first.bias", (hidden[0],))]
+def trunk_layout(bits: int, hidden: tuple[int, ...], first: Entries | None = None) -> TensorLayout:
+    """Return the layout of a trunk with hidden layers of sizes ``hidden`` above a first layer on ``bits`` inputs.
+
+    ``first`` lists the tensors of another kind of first layer, which ends in ``hidden[0]`` outputs.
+    """
+    entries: Entries = list(first or [("first.weight", (bits, hidden[0])), ("first.bias", (hidden[0],))])
     for i, (before, after) in enumerate(pairwise(hidden)):
         entries += [(f"layers.{i}.weight", (after, before)), (f"layers.{i}.bias", (after,))]
     return TensorLayout(tuple(entries))

@@ -21,6 +21,9 @@ from safetensors.numpy import save as save_tensors
 from securefl.chem.dataset import Activities, Dataset
 from securefl.errors import InputError, ParameterError
 from securefl.learning.cells import Scaling
+from securefl.learning.family import inputs_for
+from securefl.learning.graph import GraphShape
+from securefl.learning.graph_batch import graph_batch
 from securefl.learning.heads import Heads
 from securefl.learning.sparse import batch_of
 from securefl.learning.trunk import Trunk
@@ -66,9 +69,17 @@ class Model:
     @property
     def hidden(self) -> tuple[int, ...]:
         """Sizes of the hidden layers."""
-        count = sum(name.endswith(".bias") for name in self.trunk)
-        names = ["first.bias", *(f"layers.{i}.bias" for i in range(count - 1))]
+        count = sum(name.startswith("layers.") and name.endswith(".bias") for name in self.trunk)
+        names = ["first.bias", *(f"layers.{i}.bias" for i in range(count))]
         return tuple(len(self.trunk[name]) for name in names)
+
+    @property
+    def graph(self) -> GraphShape | None:
+        """Sizes of the message passing, ``None`` for a trunk on fingerprints."""
+        if "first.bond" not in self.trunk:
+            return None
+        steps = sum(name.startswith("first.steps.") and name.endswith(".bias") for name in self.trunk)
+        return GraphShape(int(self.trunk["first.bond"].shape[1]), steps)
 
     def of(self, partner: int) -> Model:
         """Return what one partner owns after the run: the trunk and its own heads."""
@@ -80,7 +91,7 @@ class Model:
         Raises:
             ParameterError: a tensor is missing or has a shape that doesn't fit the others.
         """
-        trunk = Trunk(self.bits, self.hidden)
+        trunk = Trunk(self.bits, self.hidden, graph=self.graph)
         if missing := sorted(set(trunk.layout.names) - set(self.trunk)):
             raise ParameterError(f"trunk lacks {missing}")
         trunk.load(self.trunk)
@@ -162,6 +173,7 @@ def predict(model: Model, dataset: Dataset, cells: Activities) -> NDArray[np.flo
     Raises:
         InputError: the fingerprints have another size, or a cell's task has no head in ``model``.
     """
+    dataset = inputs_for(dataset, graph=model.graph is not None)
     if dataset.bits != model.bits:
         raise InputError(f"dataset has {dataset.bits} bits, the model reads {model.bits}")
     owner = np.array([task.partner for task in dataset.tasks], dtype=np.int64)[cells.task]
@@ -199,5 +211,6 @@ def _hidden(trunk: Trunk, dataset: Dataset, compounds: NDArray[np.int32]) -> NDA
     hidden = np.empty((len(compounds), trunk.width), dtype=np.float32)
     for start in range(0, len(compounds), ROWS):
         rows = compounds[start : start + ROWS]
-        hidden[start : start + len(rows)] = trunk(batch_of(dataset.fingerprints, rows)).numpy()
+        graph = None if dataset.graphs is None else graph_batch(dataset.graphs.select(rows))
+        hidden[start : start + len(rows)] = trunk(batch_of(dataset.fingerprints, rows, graph)).numpy()
     return hidden

@@ -18,32 +18,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from securefl.learning.graph_batch import GraphBatch
+
 
 @dataclass(frozen=True, slots=True)
 class SparseBatch:
     """Binary fingerprints of a batch as bags of bit numbers.
 
     ``indices`` int64 (nnz,) holds the on-bits of all records one after the other; record ``i`` begins at ``offsets[i]``,
-    int64 (B,).
+    int64 (B,). ``graph`` is there where the records are molecules for the graph family.
     """
 
     indices: Tensor
     offsets: Tensor
+    graph: GraphBatch | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def to(self, device: torch.device) -> SparseBatch:
         """Return the batch on ``device``."""
-        return SparseBatch(self.indices.to(device), self.offsets.to(device))
+        graph = None if self.graph is None else self.graph.to(device)
+        return SparseBatch(self.indices.to(device), self.offsets.to(device), graph)
 
 
-def batch_of(fingerprints: sp.csr_matrix, rows: NDArray[np.int64] | NDArray[np.int32]) -> SparseBatch:
-    """Return the batch of ``rows`` of a CSR matrix, shape (n, bits); a row without any bit is an empty bag."""
+def batch_of(
+    fingerprints: sp.csr_matrix, rows: NDArray[np.int64] | NDArray[np.int32], graph: GraphBatch | None = None
+) -> SparseBatch:
+    """Return the batch of ``rows`` of a CSR matrix, shape (n, bits); a row without any bit is an empty bag.
+
+    ``graph`` holds the same molecules for the graph family.
+    """
     part = fingerprints[rows]
     return SparseBatch(
         torch.from_numpy(part.indices.astype(np.int64)),
         torch.from_numpy(part.indptr[:-1].astype(np.int64)),
+        graph,
     )
 
 

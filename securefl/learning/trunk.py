@@ -1,4 +1,4 @@
-"""The shared trunk: a sparse first layer and dense hidden layers, ReLU after each.
+"""The shared trunk: a first layer on sparse fingerprints or on graphs, and dense hidden layers, ReLU after each.
 
 All partners train the same trunk; only its tensors are aggregated. Nothing here protects it: what the first layer's
 update says about a partner's compounds is the subject of the guards and of the attacks.
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from securefl.errors import ParameterError
+from securefl.learning.graph import GraphLayers, GraphShape, graph_entries
 from securefl.learning.layout import TensorLayout, trunk_layout
 from securefl.learning.sparse import SparseBatch, bag_sum
 
@@ -44,6 +45,8 @@ def dropped(hidden: Tensor, rate: float, generator: torch.Generator | None) -> T
 class FirstLayer(nn.Module):
     """Linear layer on binary fingerprints: ``weight`` (bits, outputs) has a row for each bit, ``bias`` (outputs,)."""
 
+    std = FIRST_STD
+
     def __init__(self, bits: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(bits, outputs))
@@ -62,22 +65,29 @@ class Trunk(nn.Module):
         hidden: sizes of the hidden layers, at least one.
         dropout: share of hidden units that are dropped while training.
         generator: where the first weights come from; ``None`` leaves zeros, for weights that are loaded.
+        graph: reads graphs, whose atom table has ``bits`` rows, in the place of fingerprints.
     """
 
     def __init__(
-        self, bits: int, hidden: tuple[int, ...], *, dropout: float = 0.0, generator: torch.Generator | None = None
+        self,
+        bits: int,
+        hidden: tuple[int, ...],
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+        graph: GraphShape | None = None,
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1 or bits < 1:
             raise ParameterError(f"bits={bits} and hidden={hidden} must be >= 1, with at least one hidden layer")
-        self.layout: TensorLayout = trunk_layout(bits, hidden)
+        self.layout: TensorLayout = trunk_layout(bits, hidden, graph_entries(bits, hidden[0], graph) if graph else None)
         self.dropout = dropout
-        self.first = FirstLayer(bits, hidden[0])
+        self.first = GraphLayers(bits, hidden[0], graph) if graph else FirstLayer(bits, hidden[0])
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(hidden))
         for name, parameter in self.named_parameters():
             nn.init.zeros_(parameter)
             if generator is not None and name.endswith("weight"):
-                std = FIRST_STD if name == "first.weight" else (2.0 / parameter.shape[1]) ** 0.5
+                std = self.first.std if name == "first.weight" else (2.0 / parameter.shape[1]) ** 0.5
                 nn.init.normal_(parameter, std=std, generator=generator)
 
     @property

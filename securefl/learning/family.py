@@ -1,0 +1,72 @@
+"""The model families: what each one's first layer reads, and how a trunk of it is built from the config.
+
+``mlp`` reads fingerprints, ``graph`` reads atoms and bonds (:mod:`securefl.learning.graph`). Everything else is the same: the
+dense layers, the heads, the trainer, the protocols, the attacks. To every one of them a family's input is a binary matrix
+with a row for each compound and a column for each row of the first table; for graphs it says which atoms a compound has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from securefl.chem.dataset import Dataset
+from securefl.chem.graphs import ATOM_ROWS, cached_graphs, graphs_of
+from securefl.config import ModelConfig
+from securefl.errors import InputError
+from securefl.learning.graph import GraphShape, graph_entries
+from securefl.learning.layout import TensorLayout, trunk_layout
+from securefl.learning.trunk import Trunk
+from securefl.types import Progress, silent
+
+
+def with_graphs(dataset: Dataset, model: ModelConfig, cache: Path | None = None, progress: Progress = silent) -> Dataset:
+    """Return ``dataset`` with the graphs that ``model``'s family needs, kept in the npz file ``cache``; as it is if none.
+
+    Raises:
+        InputError: a SMILES can't be parsed, or the file can't be written.
+    """
+    if model.family != "graph" or dataset.graphs is not None:
+        return dataset
+    graphs = graphs_of(dataset.smiles, progress) if cache is None else cached_graphs(dataset.smiles, cache, progress)
+    return dataclasses.replace(dataset, graphs=graphs)
+
+
+def inputs_of(dataset: Dataset, model: ModelConfig) -> Dataset:
+    """Return ``dataset`` as the trunk of ``model`` reads it: the fingerprints of a graph family are its atoms' rows.
+
+    Raises:
+        InputError: the family needs graphs and the dataset has none.
+    """
+    return inputs_for(dataset, graph=model.family == "graph")
+
+
+def inputs_for(dataset: Dataset, *, graph: bool) -> Dataset:
+    """Return ``dataset`` as a trunk on graphs, or on fingerprints, reads it; errors as for :func:`inputs_of`."""
+    if not graph:
+        return dataset if dataset.graphs is None else dataclasses.replace(dataset, graphs=None)
+    if dataset.graphs is None:
+        raise InputError("the graph family needs graphs, the dataset has none: use securefl.learning.family.with_graphs")
+    return dataclasses.replace(dataset, fingerprints=dataset.graphs.presence)
+
+
+def graph_shape(model: ModelConfig) -> GraphShape | None:
+    """Return the sizes of ``model``'s message passing, ``None`` for a family without."""
+    return GraphShape(model.graph_width, model.graph_steps) if model.family == "graph" else None
+
+
+def layout_of(dataset: Dataset, model: ModelConfig) -> TensorLayout:
+    """Return the tensors of ``model``'s trunk on ``dataset``."""
+    shape = graph_shape(model)
+    if shape is None:
+        return trunk_layout(dataset.bits, model.hidden)
+    return trunk_layout(ATOM_ROWS, model.hidden, graph_entries(ATOM_ROWS, model.hidden[0], shape))
+
+
+def trunk_of(dataset: Dataset, model: ModelConfig, generator: torch.Generator | None = None) -> Trunk:
+    """Return a trunk of ``model``'s family for ``dataset``; without ``generator`` its weights are zero."""
+    shape = graph_shape(model)
+    rows = dataset.bits if shape is None else ATOM_ROWS
+    return Trunk(rows, model.hidden, dropout=model.dropout, generator=generator, graph=shape)
