@@ -33,6 +33,7 @@ from securefl.evaluation.artefacts import (
     save_release,
     seed_folder,
 )
+from securefl.evaluation.comparison import Contest
 from securefl.evaluation.cost import Meter, cost_record
 from securefl.evaluation.performance import performance_record
 from securefl.evaluation.predictions import save_predictions
@@ -46,7 +47,7 @@ from securefl.learning.model import predict
 from securefl.learning.private_plan import private_training
 from securefl.recipes import Recipe, Unit, recipe_of
 from securefl.records import ArmRecord, DpRecord, write_record
-from securefl.secagg.paillier_sum import PaillierOptions
+from securefl.secagg.paillier_sum import Decryption, PaillierOptions
 from securefl.types import Progress, Rng, silent
 
 STANDALONE = "standalone"
@@ -240,7 +241,9 @@ def rounds_of(recipe: Recipe, config: RunConfig) -> int:
 
 def options_of(recipe: Recipe, config: RunConfig) -> object | None:
     """Return the scheme's own options, ``None`` for its defaults."""
-    return PaillierOptions(bits=config.secagg.paillier_bits) if recipe.scheme == "paillier" else None
+    if recipe.scheme != "paillier":
+        return None
+    return PaillierOptions(bits=config.secagg.paillier_bits, decryption=Decryption(config.secagg.paillier_decryption))
 
 
 def tensors_of(recipe: Recipe, config: RunConfig, *, bits: int) -> tuple[str, ...] | None:
@@ -284,9 +287,7 @@ def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
     baseline = [] if job.arm == STANDALONE else read_predictions(job.arms / STANDALONE, job.seeds, job.dataset)
     first = trained[0] if trained and job.arm != STANDALONE else None
     performance = performance_record(
-        job.dataset,
-        outcome.predictions,
-        baseline=baseline,
+        Contest(dataset=job.dataset, arm=outcome.predictions, standalone=baseline),
         curve=first.curve if first else (),
         best_round=first.best_round if first else None,
     )

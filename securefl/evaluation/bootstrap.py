@@ -14,18 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securefl.errors import ParameterError
+from securefl.measures import IntervalRecord
 
 RESAMPLES = 500
 LEVEL = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with the ends of its interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +55,11 @@ def resample_clusters(
     return ClusterResamples(times, column)
 
 
-def percentile_interval(estimate: float, samples: NDArray[np.float64], *, level: float = LEVEL) -> Interval:
+def interval_record(estimate: float, samples: NDArray[np.float64], *, level: float = LEVEL) -> IntervalRecord:
     """Return ``estimate`` with the percentile interval of its resamples; NaN resamples are left out.
 
-    >>> percentile_interval(2.0, np.arange(101.0), level=0.5)
-    Interval(mean=2.0, low=25.0, high=75.0)
+    >>> interval_record(2.0, np.arange(101.0), level=0.5)
+    IntervalRecord(mean=2.0, low=25.0, high=75.0)
 
     Raises:
         ParameterError: no resample is defined.
@@ -76,7 +68,25 @@ def percentile_interval(estimate: float, samples: NDArray[np.float64], *, level:
     if len(defined) == 0:
         raise ParameterError(f"defined resamples=0 of {len(samples)} must be >= 1")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high))
+    return IntervalRecord(mean=estimate, low=float(low), high=float(high))
+
+
+def over_tasks_and_seeds(
+    values: NDArray[np.float64], *, generator: np.random.Generator, resamples: int = RESAMPLES
+) -> IntervalRecord:
+    """Return the mean of ``values``, shape (seeds, tasks), with an interval that redraws both seeds and tasks.
+
+    With one seed only the tasks vary. Differences that are paired by seed and task before they come here stay paired.
+
+    Raises:
+        ParameterError: there is no task or no seed.
+    """
+    seeds, tasks = values.shape
+    if min(seeds, tasks, resamples) < 1:
+        raise ParameterError(f"seeds={seeds}, tasks={tasks} and resamples={resamples} must be >= 1")
+    of_tasks = generator.multinomial(tasks, np.full(tasks, 1.0 / tasks), size=resamples) / tasks
+    of_seeds = generator.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=resamples) / seeds
+    return interval_record(float(values.mean()), np.einsum("bs,st,bt->b", of_seeds, values, of_tasks, optimize=True))
 
 
 def mean_over_tasks(samples: NDArray[np.float64]) -> NDArray[np.float64]:

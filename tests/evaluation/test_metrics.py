@@ -7,8 +7,23 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
+from securefl.chem.dataset import TaskKind
 from securefl.errors import ParameterError
-from securefl.evaluation.metrics import KENDALL, LOG_LOSS, METRICS, PR_AUC, R2, RMSE, ROC_AUC, Floats, counted, plain
+from securefl.evaluation.metrics import (
+    KENDALL,
+    LOG_LOSS,
+    METRICS,
+    PR_AUC,
+    PR_AUC_CALIBRATED,
+    R2,
+    R2_TRAINING,
+    RMSE,
+    ROC_AUC,
+    Floats,
+    Metric,
+    counted,
+    plain,
+)
 
 
 def cells(n: int = 200, seed: int = 0) -> tuple[Floats, Floats, Floats]:
@@ -37,11 +52,10 @@ def test_classification_metrics_agree_with_reference_and_count_ties() -> None:
     assert plain(LOG_LOSS, label, probability) == pytest.approx(reference.log_loss(label, clipped), rel=1e-9)
 
 
-@pytest.mark.parametrize("metric", [R2, RMSE, ROC_AUC, PR_AUC, LOG_LOSS, KENDALL], ids=lambda metric: metric.name)
-def test_integer_weights_mean_repeated_cells(metric: object) -> None:
+@pytest.mark.parametrize("chosen", [metric for metric in METRICS if metric is not R2_TRAINING], ids=lambda metric: metric.name)
+def test_integer_weights_mean_repeated_cells(chosen: Metric) -> None:
     value, prediction, label = cells(60)
-    chosen = next(m for m in METRICS if m is metric)
-    target = label if chosen in (ROC_AUC, PR_AUC, LOG_LOSS) else value
+    target = label if chosen.kind is TaskKind.CLASSIFICATION else value
     score = (prediction - prediction.min()) / np.ptp(prediction)
     times = np.random.default_rng(1).integers(0, 4, (3, len(value)))
     weighted = chosen.of(target, score, times.astype(np.float64))
@@ -53,6 +67,40 @@ def test_integer_weights_mean_repeated_cells(metric: object) -> None:
         else:
             want = chosen.of(target[again], score[again], np.ones((1, len(again))))[0]
         assert got == pytest.approx(want, abs=1e-12)
+
+
+def test_calibrated_pr_auc_is_average_precision_at_its_own_prevalence() -> None:
+    """At 10 % actives the factor (P / N)(1 - p0) / p0 is 1; at 50 % it is 9, at 2 % 0.184 (the argument others got wrong)."""
+    draw = np.random.default_rng(3)
+    label = (np.arange(500) % 10 == 0).astype(np.float64)
+    score = np.round(draw.normal(label, 1.0), 1)
+    assert plain(PR_AUC_CALIBRATED, label, score) == pytest.approx(plain(PR_AUC, label, score), abs=1e-12)
+    for prevalence, factor in ((0.5, 9.0), (0.02, 0.02 * 0.9 / (0.98 * 0.1))):
+        actives = round(1000 * prevalence)
+        label = np.repeat([1.0, 0.0], [actives, 1000 - actives])
+        score = draw.normal(label, 1.0)
+        order = np.argsort(-score)
+        hits, misses = np.cumsum(label[order]), np.cumsum(1 - label[order])
+        by_hand = float((hits / (hits + factor * misses))[label[order] == 1].mean())
+        assert plain(PR_AUC_CALIBRATED, label, score) == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_calibrated_pr_auc_does_not_depend_on_prevalence() -> None:
+    draw = np.random.default_rng(4)
+    label = np.repeat([1.0, 0.0], [60, 140])
+    score = draw.normal(label, 1.0)
+    often = np.concatenate([np.flatnonzero(label == 1), np.tile(np.flatnonzero(label == 0), 7)])
+    once = plain(PR_AUC_CALIBRATED, label, score)
+    assert plain(PR_AUC_CALIBRATED, label[often], score[often]) == pytest.approx(once, abs=1e-12)
+    # the negative control: plain average precision falls
+    assert (plain(PR_AUC, label[often], score[often]) or 1.0) < (plain(PR_AUC, label, score) or 0.0) - 0.1
+    assert plain(PR_AUC_CALIBRATED, label, label) == 1.0
+    assert plain(PR_AUC_CALIBRATED, label, np.zeros(200)) == pytest.approx(0.1)
+
+
+def test_kendall_compares_more_cells_than_fit_at_a_time() -> None:
+    value, prediction, _ = cells(2500, seed=5)
+    assert plain(KENDALL, value, prediction) == pytest.approx(stats.kendalltau(value, prediction).statistic, abs=1e-12)
 
 
 def test_a_constant_or_tiny_task_has_no_value() -> None:

@@ -12,10 +12,13 @@ from stand_ins import make_dataset
 
 from securefl.chem.dataset import Dataset, Fold, Relation, TaskKind
 from securefl.errors import InputError, ParameterError
-from securefl.evaluation.bootstrap import mean_over_tasks, percentile_interval, resample_clusters
+from securefl.evaluation.bootstrap import interval_record, mean_over_tasks, resample_clusters
+from securefl.evaluation.comparison import Contest
 from securefl.evaluation.metrics import R2_TRAINING, ROC_AUC
-from securefl.evaluation.performance import main_metric, per_task, performance_record
+from securefl.evaluation.performance import performance_record
 from securefl.evaluation.predictions import load_predictions, save_predictions
+from securefl.evaluation.task_scores import main_metric, per_task
+from securefl.records import PerformanceRecord
 
 
 def noisy(dataset: Dataset, noise: float, seed: int) -> NDArray[np.float32]:
@@ -25,6 +28,13 @@ def noisy(dataset: Dataset, noise: float, seed: int) -> NDArray[np.float32]:
     spread = draw.normal(0, noise, len(cells))
     classes = np.array([task.kind is TaskKind.CLASSIFICATION for task in dataset.tasks])[cells.task]
     return np.where(classes, np.clip(0.25 + cells.value / 2 + spread / 4, 0, 1), cells.value + spread).astype(np.float32)
+
+
+def judged(
+    dataset: Dataset, arm: list[NDArray[np.float32]], *, standalone: list[NDArray[np.float32]] | None = None, resamples: int
+) -> PerformanceRecord:
+    """Return the record of an arm on the test fold."""
+    return performance_record(Contest(dataset=dataset, arm=arm, standalone=standalone or [], resamples=resamples))
 
 
 def test_resamples_draw_whole_clusters() -> None:
@@ -41,7 +51,7 @@ def test_nothing_to_draw_from_is_refused() -> None:
     with pytest.raises(ParameterError, match="clusters=0"):
         resample_clusters(np.zeros(0, dtype=np.int32), generator=np.random.default_rng(0))
     with pytest.raises(ParameterError, match="defined resamples=0"):
-        percentile_interval(1.0, np.full(3, np.nan))
+        interval_record(1.0, np.full(3, np.nan))
 
 
 def test_undefined_tasks_are_left_out_of_a_resamples_mean() -> None:
@@ -61,7 +71,7 @@ def test_cluster_intervals_cover_and_cell_intervals_do_not() -> None:
         value = np.repeat(draw.normal(0, 1, 40), 10) + draw.normal(0, 0.3, 400)
         for unit, groups in (("cluster", cluster), ("cell", np.arange(400, dtype=np.int32))):
             weight = resample_clusters(groups, generator=np.random.default_rng(trial), resamples=200).weights(groups)
-            interval = percentile_interval(float(value.mean()), weight @ value / weight.sum(axis=1))
+            interval = interval_record(float(value.mean()), weight @ value / weight.sum(axis=1))
             covered[unit] += interval.low <= 0 <= interval.high
     assert covered["cluster"] / trials >= 0.88
     assert covered["cell"] / trials <= 0.7
@@ -69,7 +79,7 @@ def test_cluster_intervals_cover_and_cell_intervals_do_not() -> None:
 
 def test_record_compares_with_standalone_on_the_same_cells(tiny_dataset: Dataset) -> None:
     good, bad = noisy(tiny_dataset, 0.4, 1), noisy(tiny_dataset, 0.9, 2)
-    record = performance_record(tiny_dataset, [good], baseline=[bad], resamples=200)
+    record = judged(tiny_dataset, [good], standalone=[bad], resamples=200)
     assert record.metric == "R2 about the training mean"
     assert record.ci_low < record.mean < record.ci_high
     assert record.delta_vs_standalone is not None
@@ -85,7 +95,7 @@ def test_record_compares_with_standalone_on_the_same_cells(tiny_dataset: Dataset
 
 def test_an_arm_against_itself_gains_nothing(tiny_dataset: Dataset) -> None:
     same = noisy(tiny_dataset, 0.5, 3)
-    record = performance_record(tiny_dataset, [same], baseline=[same], resamples=50)
+    record = judged(tiny_dataset, [same], standalone=[same], resamples=50)
     assert (record.delta_vs_standalone, record.delta_ci_low, record.delta_ci_high) == (0.0, 0.0, 0.0)
     assert record.tasks_better == 0.0
 
@@ -93,7 +103,7 @@ def test_an_arm_against_itself_gains_nothing(tiny_dataset: Dataset) -> None:
 def test_pairing_narrows_the_interval_of_the_difference(tiny_dataset: Dataset) -> None:
     one = noisy(tiny_dataset, 0.8, 4)
     two = (one + np.float32(0.1) * noisy(tiny_dataset, 0.8, 5)).astype(np.float32) / np.float32(1.1)
-    record = performance_record(tiny_dataset, [two], baseline=[one], resamples=200)
+    record = judged(tiny_dataset, [two], standalone=[one], resamples=200)
     assert record.delta_ci_low is not None
     assert record.delta_ci_high is not None
     assert record.delta_ci_high - record.delta_ci_low < 0.5 * (record.ci_high - record.ci_low)
@@ -101,29 +111,29 @@ def test_pairing_narrows_the_interval_of_the_difference(tiny_dataset: Dataset) -
 
 def test_seeds_are_averaged_per_task(tiny_dataset: Dataset) -> None:
     seeds = [noisy(tiny_dataset, 0.5, seed) for seed in range(3)]
-    together = performance_record(tiny_dataset, seeds, resamples=20).mean
-    alone = [performance_record(tiny_dataset, [one], resamples=20).mean for one in seeds]
+    together = judged(tiny_dataset, seeds, resamples=20).mean
+    alone = [judged(tiny_dataset, [one], resamples=20).mean for one in seeds]
     assert together == pytest.approx(np.mean(alone))
 
 
 def test_only_the_asked_fold_and_uncensored_cells_count(tiny_dataset: Dataset) -> None:
     prediction = noisy(tiny_dataset, 0.5, 6)
-    before = performance_record(tiny_dataset, [prediction], resamples=20)
+    before = judged(tiny_dataset, [prediction], resamples=20)
     cells = tiny_dataset.activities
     elsewhere = tiny_dataset.fold[cells.compound] != Fold.TEST
     censored = cells.relation != Relation.EQUAL
     spoiled = prediction.copy()
     spoiled[elsewhere | censored] = 0.5
-    after = performance_record(tiny_dataset, [spoiled], resamples=20)
+    after = judged(tiny_dataset, [spoiled], resamples=20)
     assert after.mean == before.mean
     spoiled[~elsewhere & ~censored] = 0.5
-    assert performance_record(tiny_dataset, [spoiled], resamples=20).mean < before.mean
+    assert judged(tiny_dataset, [spoiled], resamples=20).mean < before.mean
 
 
 def test_mostly_classification_is_judged_by_roc_auc() -> None:
     dataset = make_dataset(tasks_each=1)
     assert main_metric(dataset) is ROC_AUC
-    record = performance_record(dataset, [noisy(dataset, 0.5, 0)], resamples=20)
+    record = judged(dataset, [noisy(dataset, 0.5, 0)], resamples=20)
     assert record.metric == "ROC-AUC"
     assert 0.5 < record.mean <= 1
 
@@ -131,7 +141,7 @@ def test_mostly_classification_is_judged_by_roc_auc() -> None:
 def test_no_task_with_enough_cells_is_an_error(tiny_dataset: Dataset) -> None:
     nothing = replace(tiny_dataset, fold=np.zeros_like(tiny_dataset.fold))
     with pytest.raises(InputError, match="enough measured cells in the test fold"):
-        performance_record(nothing, [noisy(nothing, 0.5, 0)])
+        judged(nothing, [noisy(nothing, 0.5, 0)], resamples=5)
 
 
 def test_predictions_survive_their_file_and_other_cells_are_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
