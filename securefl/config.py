@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -63,8 +64,16 @@ class ModelConfig(Section):
     graph_steps: int = Field(3, ge=1, description="steps of message passing, in the graph family")
 
 
+class DepartureConfig(Section):
+    """A partner that says no before a round of a simulation; ``round`` and ``partner`` count from 1."""
+
+    round: int = Field(ge=1)
+    partner: int = Field(ge=1)
+    decision: Literal["absent", "stop", "withdraw", "veto"]
+
+
 class FederationConfig(Section):
-    """Rounds and local training."""
+    """Rounds and local training, and how the opened mean moves the trunk."""
 
     rounds: int = Field(16, ge=1)
     local_epochs: int = Field(1, ge=1)
@@ -73,6 +82,9 @@ class FederationConfig(Section):
     learning_rate: float = Field(1e-3, gt=0)
     patience: int = Field(5, ge=1)
     seeds: tuple[int, ...] = (0,)
+    server_optimiser: Literal["fedavg", "fedadam"] = "fedavg"
+    server_learning_rate: float | None = Field(None, gt=0, description="none: 1 for fedavg, 0.003 for fedadam")
+    departures: tuple[DepartureConfig, ...] = ()
 
 
 class BaselineConfig(Section):
@@ -152,8 +164,25 @@ class RunConfig(Section):
     @property
     def sha256(self) -> str:
         """Hex SHA-256 of the canonical JSON of this config."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _sha256(self.model_dump(mode="json"))
+
+
+def audit_sha256(content: Mapping[str, Any]) -> str:
+    """Return the hex SHA-256 that an audited configuration and the one that is run must share.
+
+    Everything counts but which arms are listed (the gate asks for each arm's own verdict; an audit needs plaintext beside them
+    as its control) and whether the data are private.
+
+    Args:
+        content: a whole :class:`RunConfig` as JSON has it.
+    """
+    data = {name: value for name, value in content["data"].items() if name != "private"}
+    return _sha256({name: value for name, value in content.items() if name != "arms"} | {"data": data})
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_config(path: Path) -> RunConfig:

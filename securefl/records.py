@@ -13,6 +13,15 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from securefl.errors import InputError
+from securefl.evidence import (
+    EditionRecord,
+    EstimateRecord,
+    InputRecord,
+    PriceRecord,
+    ProtocolRecord,
+    RecommendationRecord,
+    SweepRecord,
+)
 from securefl.measures import BaselineRecord, ConsortiumRecord, EvaluationRecord
 from securefl.record_base import Record as Record
 
@@ -64,6 +73,8 @@ class CostRecord(Record):
     bytes_up_per_parameter: float
     bytes_down_per_parameter: float
     peak_rss_mb: float
+    decryptor_seconds: float = Field(0.0, description="all decryptors together, to open the sum")
+    key_seconds: float = Field(0.0, description="the fresh key of a round, where a decryptor makes one")
     training_seconds: float = 0.0
     wall_seconds: float = 0.0
 
@@ -232,6 +243,15 @@ class ReportRecord(Record):
     appetite: AppetiteRecord | None = None
     wall_seconds: dict[str, float] = Field({})
     peak_rss_mb: float = 0.0
+    edition: EditionRecord = EditionRecord()
+    as_of: str | None = Field(None, description="the day of the report, YYYY-MM-DD; without one it opens no gate")
+    expires: str | None = Field(None, description="the last day on which it counts")
+    inputs: tuple[InputRecord, ...] = ()
+    protocols: tuple[ProtocolRecord, ...] = ()
+    sweep: SweepRecord | None = None
+    prices: PriceRecord | None = None
+    estimates: tuple[EstimateRecord, ...] = ()
+    recommendation: RecommendationRecord | None = None
 
 
 RecordT = TypeVar("RecordT", bound=Record)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from securefl.crypto import mldsa
 from securefl.crypto.signature import VERIFY_KEY_SIZE, fingerprint
 from securefl.errors import InputError
 from securefl.secagg.journal import write_durably
@@ -19,6 +20,8 @@ app = typer.Typer(help="Make and show identity keys.", no_args_is_help=True)
 
 PASSPHRASE_VARIABLE = "SECUREFL_PASSPHRASE"  # noqa: S105  (the name of a variable)
 PUBLIC_SUFFIX = ".pub"
+SECOND_SUFFIX = ".mldsa"
+"""KEY.pub.mldsa: the ML-DSA-65 half, which reports are signed with beside Ed25519."""
 
 KeyFile = Annotated[Path, typer.Argument(metavar="KEY", help="The private key's file; its public half is KEY.pub.")]
 Sealed = Annotated[bool, typer.Option("--passphrase", help=f"Ask for a passphrase (or take it from {PASSPHRASE_VARIABLE}).")]
@@ -49,9 +52,12 @@ def show(path: KeyFile, sealed: Sealed = False) -> None:
 
 
 def write_public(path: Path, *, sealed_with: Secret | None) -> None:
-    """Write the public half of the key in ``path`` beside it: 64 hex digits."""
+    """Write the public halves of the key in ``path`` beside it: 64 hex digits, and those of ML-DSA-65 where it is there."""
     key = load_key(path, passphrase=sealed_with)
     write_durably(Path(f"{path}{PUBLIC_SUFFIX}"), key.verify_key.hex().encode() + b"\n", mode=0o644)
+    if mldsa.AVAILABLE:
+        second = mldsa.SecondKey(key).public_key.hex().encode() + b"\n"
+        write_durably(Path(f"{path}{PUBLIC_SUFFIX}{SECOND_SUFFIX}"), second, mode=0o644)
 
 
 def read_public(path: Path) -> bytes:
@@ -60,14 +66,28 @@ def read_public(path: Path) -> bytes:
     Raises:
         InputError: the file can't be read or holds no public key.
     """
+    return _read_hex(path, VERIFY_KEY_SIZE)
+
+
+def read_second(path: Path) -> bytes:
+    """Return the SHA-256 of the ML-DSA-65 key beside the public key in ``path``; nothing if there is none.
+
+    Raises:
+        InputError: there is one, and it is no such key.
+    """
+    beside = Path(f"{path}{SECOND_SUFFIX}")
+    return mldsa.key_hash(_read_hex(beside, mldsa.PUBLIC_KEY_SIZE)) if beside.exists() else b""
+
+
+def _read_hex(path: Path, size: int) -> bytes:
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except OSError as error:
         raise InputError(f"public key {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"public key {path}: not hexadecimal") from error
-    if len(key) != VERIFY_KEY_SIZE:
-        raise InputError(f"public key {path} has {len(key)} bytes, must be {VERIFY_KEY_SIZE}")
+    if len(key) != size:
+        raise InputError(f"public key {path} has {len(key)} bytes, must be {size}")
     return key
 
 

@@ -13,7 +13,7 @@ from types import TracebackType
 
 import typer
 
-from securefl.cli import aggregate, attack, data, demo, doctor, keys, report, roster, run, transcript
+from securefl.cli import aggregate, attack, data, demo, doctor, gate, keys, report, roster, run, transcript
 from securefl.errors import SecureFLError
 
 EXIT_CODES = (
@@ -40,6 +40,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("attack")(attack.attack)
 app.command("aggregate")(aggregate.aggregate)
+app.command("gate")(gate.gate)
 app.command("doctor")(doctor.doctor)
 
 

@@ -17,6 +17,7 @@ from securefl.chem.folder import load
 from securefl.config import ArmName, RunConfig, parse_config
 from securefl.errors import InputError
 from securefl.evaluation.run import ARM_FILE, RUN_FILE, arm_folder, open_run, ordered, run
+from securefl.federation.gate import Audit, require_clearance
 from securefl.records import AuditRecord, ReportRecord, RunRecord, TimingRecord, read_record, write_record
 from securefl.report import build
 from securefl.types import Progress, Rng
@@ -45,8 +46,11 @@ def timed(out: Path, stage: str) -> Iterator[None]:
         write_record(TimingRecord(wall_seconds=seconds, peak_rss_mb=max(before.peak_rss_mb, peak_rss_mb())), path)
 
 
-def train(dataset: Dataset, config: RunConfig, out: Path, *, rng: Rng, progress: Progress) -> None:
+def train(
+    dataset: Dataset, config: RunConfig, out: Path, *, rng: Rng, progress: Progress, audit: Audit | None = None
+) -> None:
     """Train every arm into ``out``: the baselines and the federated arms are timed apart."""
+    require_clearance(config, audit)
     open_run(out, dataset, config)
     order = ordered(config.arms)
     for stage, arms in (
@@ -54,7 +58,7 @@ def train(dataset: Dataset, config: RunConfig, out: Path, *, rng: Rng, progress:
         ("arms", [arm for arm in order if arm not in BASELINES]),
     ):
         with timed(out, stage):
-            run(dataset, config, out, only=arms, rng=rng, progress=progress)
+            run(dataset, config, out, only=arms, audit=audit, rng=rng, progress=progress)
 
 
 def attack_arms(

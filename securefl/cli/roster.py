@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from securefl.cli.keys import Sealed, passphrase, read_public
+from securefl.cli.keys import Sealed, passphrase, read_public, read_second
 from securefl.cli.output import emit_json, emit_table
 from securefl.crypto.keystream import Cipher
 from securefl.crypto.signature import fingerprint
@@ -20,7 +20,7 @@ from securefl.errors import InputError
 from securefl.quantize import Quantizer
 from securefl.secagg.keyfile import load_key
 from securefl.secagg.policy import Policy
-from securefl.secagg.roster import Partner, Roster, SignedRoster, load_roster, save_roster
+from securefl.secagg.roster import Auditor, Partner, Roster, SignedRoster, load_roster, save_roster
 from securefl.types import ClientId
 
 app = typer.Typer(help="Create, sign, verify and change the consortium's roster.", no_args_is_help=True)
@@ -39,6 +39,9 @@ def create(
     clip: Annotated[float, typer.Option("--clip", help="Largest absolute value of an update.")] = 1.0,
     cipher: Annotated[Cipher, typer.Option("--cipher", help="Mask generator.")] = Cipher.AES_256,
     sum_tags: Annotated[int, typer.Option("--sum-tags", help="0, 1 or 2 tags that prove the opened sum.")] = 0,
+    auditor: Annotated[
+        list[Path] | None, typer.Option("--auditor", help="Public key of an auditor whose report opens private data.")
+    ] = None,
 ) -> None:
     """Create the first roster of a consortium, unsigned.
 
@@ -57,6 +60,7 @@ def create(
         quantizer=Quantizer.for_sum(len(partners), clip=clip),
         cipher=cipher,
         sum_tags=sum_tags,
+        auditors=tuple(Auditor(path.name.split(".")[0], read_public(path), read_second(path)) for path in auditor or ()),
     )
     write_new(SignedRoster(roster, {}), out)
 
@@ -109,10 +113,15 @@ def verify(
     ]
     policy = {"threshold": roster.policy.threshold, "colluders": roster.policy.colluders, "required": roster.policy.required}
     if as_json:
-        emit_json({"epoch": roster.epoch, "hash": roster.hash.hex(), "policy": policy, "partners": rows})
+        auditors = [{"name": a.name, "fingerprint": fingerprint(a.verify_key)} for a in roster.auditors]
+        emit_json(
+            {"epoch": roster.epoch, "hash": roster.hash.hex(), "policy": policy, "partners": rows, "auditors": auditors}
+        )
         return
     emit_table(f"Roster {roster.hash.hex()[:16]}, epoch {roster.epoch}, signed by all {len(rows)}", rows)
     typer.echo(", ".join(f"{name} {value}" for name, value in policy.items()))
+    for found in roster.auditors:
+        typer.echo(f"auditor {found.name}: fingerprint {fingerprint(found.verify_key)}")
 
 
 @app.command("revoke")

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from securefl.chem.folder import load
+from securefl.cli.gate import find_audit
 from securefl.cli.output import emit_json, emit_table
 from securefl.cli.pipeline import train
 from securefl.cli.progress import progress_bar
 from securefl.config import load_config
 from securefl.evaluation.plan import plan
+from securefl.federation.gate import require_clearance
 from securefl.types import SystemRng
 
 
@@ -20,6 +22,8 @@ def run(
     config_file: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The run's config.")],
     data: Annotated[Path, typer.Option("--data", help="A dataset folder from 'securefl data prepare'.")],
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder: new, or one to resume.")] = None,
+    roster: Annotated[Path | None, typer.Option("--roster", help="The signed roster; private data need it.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="The signed report that clears private data.")] = None,
     plan_only: Annotated[bool, typer.Option("--plan", help="Say time, bytes, privacy and refusals; run nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print for a program.")] = False,
 ) -> None:
@@ -32,6 +36,9 @@ def run(
       securefl run run.toml --data data/ours --out runs/ours
     """
     config = load_config(config_file)
+    audit = find_audit(roster, report)
+    if not plan_only:
+        require_clearance(config, audit)
     dataset = load(data)
     if plan_only:
         rows = [row.model_dump(mode="json") for row in plan(config, dataset, rng=SystemRng())]
@@ -40,7 +47,7 @@ def run(
     if out is None:
         raise typer.BadParameter("needed unless --plan is given", param_hint="--out")
     with progress_bar() as progress:
-        train(dataset, config, out, rng=SystemRng(), progress=progress)
+        train(dataset, config, out, rng=SystemRng(), progress=progress, audit=audit)
     if as_json:
         emit_json({"run": str(out), "arms": list(config.arms)})
     else:

@@ -28,6 +28,7 @@ class Usage(IntEnum):
     TRANSCRIPT = 13
     STATIC_KEY = 14
     FINGERPRINT = 15
+    SECOND_SIGNATURE = 17
 
 
 def tag(wire_id: bytes, usage: Usage, *fields: bytes) -> bytes:

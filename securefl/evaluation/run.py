@@ -17,6 +17,7 @@ from securefl.config import RunConfig
 from securefl.errors import InputError
 from securefl.evaluation.arms import run_arm
 from securefl.evaluation.toolkit import toolkit_record
+from securefl.federation.gate import Audit, require_clearance
 from securefl.recipes import needed_arm
 from securefl.records import ArmRecord, DataRecord, PartnerRecord, RunRecord, read_record, write_record
 from securefl.types import Progress, Rng, silent
@@ -109,6 +110,7 @@ def run(
     *,
     rng: Rng,
     only: Sequence[str] | None = None,
+    audit: Audit | None = None,
     progress: Progress = silent,
 ) -> tuple[ArmRecord, ...]:
     """Train the arms of ``config`` (or ``only`` some of them) into the folder ``out`` and return their records.
@@ -118,7 +120,9 @@ def run(
     Raises:
         InputError: the folder or the arms can't be used (see :func:`open_run`, :func:`ordered`).
         ProtocolAbort: a protocol stopped; nothing of that arm is kept as finished.
+        VerificationError: the data are private and ``audit`` does not clear this config; nothing was begun.
     """
+    require_clearance(config, audit)
     arms = ordered(config.arms)
     open_run(out, dataset, config)
     records = []

@@ -42,9 +42,30 @@ class Partner:
             raise ParameterError(f"verify key of {len(self.verify_key)} bytes must have {VERIFY_KEY_SIZE}")
 
 
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """Whose signature under a report opens the gate to private data: name, Ed25519 public key (32 bytes).
+
+    ``second_key`` is the SHA-256 of the auditor's ML-DSA-65 public key; where it is given, both signatures are needed.
+    """
+
+    name: str
+    verify_key: bytes
+    second_key: bytes = b""
+
+    def __post_init__(self) -> None:
+        if len(self.verify_key) != VERIFY_KEY_SIZE:
+            raise ParameterError(f"auditor's key of {len(self.verify_key)} bytes must have {VERIFY_KEY_SIZE}")
+        if len(self.second_key) not in (0, hashlib.sha256().digest_size):
+            raise ParameterError(f"auditor's second key of {len(self.second_key)} bytes must be a SHA-256 or absent")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Roster:
-    """What the partners agree on before a run. ``epoch`` counts the rosters of a consortium; a revocation makes a new one."""
+    """What the partners agree on before a run. ``epoch`` counts the rosters of a consortium; a revocation makes a new one.
+
+    A roster without auditors lets no private data in.
+    """
 
     epoch: int
     partners: tuple[Partner, ...]
@@ -55,6 +76,7 @@ class Roster:
     neighbours: int = 0
     circle_threshold: int = 0
     exposure: ExposureRule = ExposureRule.WARN
+    auditors: tuple[Auditor, ...] = ()
 
     def __post_init__(self) -> None:
         numbers = [partner.client for partner in self.partners]
@@ -62,6 +84,8 @@ class Roster:
             raise ParameterError(f"partners {numbers} must be in ascending order, each once")
         if len({partner.verify_key for partner in self.partners}) != len(numbers):
             raise ParameterError("two partners have the same key")
+        if len({auditor.verify_key for auditor in self.auditors}) != len(self.auditors):
+            raise ParameterError("two auditors have the same key")
         if len(numbers) != self.policy.parties:
             raise ParameterError(f"partners={len(numbers)} must be the policy's parties={self.policy.parties}")
         if self.epoch < 1:
@@ -227,6 +251,10 @@ def parse_roster(content: Any) -> SignedRoster:
         neighbours=int(fields["neighbours"]),
         circle_threshold=int(fields["circle_threshold"]),
         exposure=ExposureRule(fields["exposure"]),
+        auditors=tuple(
+            Auditor(str(a["name"]), bytes.fromhex(a["verify_key"]), bytes.fromhex(a["second_key"]))
+            for a in fields.get("auditors", ())
+        ),
     )
     signatures = {ClientId(int(client)): bytes.fromhex(value) for client, value in content["signatures"].items()}
     if any(len(signature) != SIGNATURE_SIZE for signature in signatures.values()):
@@ -236,7 +264,11 @@ def parse_roster(content: Any) -> SignedRoster:
 
 def _roster_fields(roster: Roster) -> dict[str, object]:
     policy, quantizer = roster.policy, roster.quantizer
-    return {
+    auditors = [
+        {"name": a.name, "verify_key": a.verify_key.hex(), "second_key": a.second_key.hex()} for a in roster.auditors
+    ]
+    # A roster without auditors has the bytes, and so the hash, that it had before there were any.
+    return ({"auditors": auditors} if auditors else {}) | {
         "epoch": roster.epoch,
         "partners": [{"client": p.client, "name": p.name, "verify_key": p.verify_key.hex()} for p in roster.partners],
         "threshold": policy.threshold,

@@ -1,7 +1,8 @@
 """A partner's data folder: its identity, the roster that it signed, its journal, its inputs, and what the round opened.
 
 ``identity.key``, ``journal.json`` and ``ledger.json`` are readable for their owner alone (0600) and never leave the folder;
-``inputs`` hold ``round-N.npy`` with the partner's update and ``weight.json`` with its weight.
+``inputs`` hold ``round-N.npy`` with the partner's update and ``weight.json`` with its weight. Where
+``config.json`` says that the data are private, the folder opens only with a report that passes :mod:`securefl.federation.gate`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from securefl.config import RunConfig, parse_config
 from securefl.crypto.signature import SigningKey
 from securefl.errors import InputError, VerificationError
+from securefl.federation.gate import Audit, require_clearance
 from securefl.secagg.journal import FileJournal, write_durably
 from securefl.secagg.keyfile import load_key, save_key
 from securefl.secagg.ledger import Ledger
 from securefl.secagg.roster import Roster, SignedRoster, load_roster, save_roster
 from securefl.types import ClientId, FloatVector, SystemRng
 
+CONFIG_FILE, REPORT_FILE = "config.json", "report.intoto.json"
 RUN_FILE, KEY_FILE, ROSTER_FILE, JOURNAL_FILE = "run.json", "identity.key", "roster.json", "journal.json"
 LEDGER_FILE = "ledger.json"
 
@@ -71,6 +76,8 @@ class NewSite:
     identity: SigningKey = field(repr=False)
     weight: int
     updates: Mapping[int, FloatVector] = field(repr=False)
+    config: RunConfig | None = None
+    report: bytes | None = field(default=None, repr=False)
 
 
 def create_site(folder: Path, new: NewSite) -> None:
@@ -87,15 +94,20 @@ def create_site(folder: Path, new: NewSite) -> None:
     for round, update in new.updates.items():
         np.save(folder / "inputs" / f"round-{round}.npy", update, allow_pickle=False)
     content = {"run_id": new.run_id.hex(), "client": int(new.me), "weight": new.weight}
+    if new.config is not None:
+        write_durably(folder / CONFIG_FILE, new.config.model_dump_json().encode())
+    if new.report is not None:
+        write_durably(folder / REPORT_FILE, new.report)
     write_durably(folder / RUN_FILE, json.dumps(content).encode())
 
 
-def open_site(folder: Path) -> Site:
+def open_site(folder: Path, *, today: date | None = None) -> Site:
     """Return the partner's side in ``folder``; every signature on its roster is verified.
 
     Raises:
         InputError: a file is missing or broken.
-        VerificationError: the roster lacks a signature, or lists another key for this partner.
+        VerificationError: the roster lacks a signature, or lists another key for this partner; or the data are private and no
+            report clears them today.
     """
     try:
         content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
@@ -107,7 +119,21 @@ def open_site(folder: Path) -> Site:
     signed.verify()
     if signed.roster.keys.get(me) != identity.verify_key:
         raise VerificationError(f"site {folder}: the roster lists another key for client {me}")
+    _pass_gate(folder, signed, today or datetime.now(UTC).date())
     journal = FileJournal(folder / JOURNAL_FILE, run_id=run_id)
     roster = signed.roster
     ledger = Ledger(roster.clients, roster.policy, rule=roster.exposure, path=folder / LEDGER_FILE)
     return Site(folder, me, run_id, weight, roster, identity, journal, ledger)
+
+
+def _pass_gate(folder: Path, signed: SignedRoster, today: date) -> None:
+    """Return if the site's own configuration may run today; a site without one is of a public simulation."""
+    path, report = folder / CONFIG_FILE, folder / REPORT_FILE
+    if not path.exists():
+        return
+    try:
+        config = parse_config(json.loads(path.read_text(encoding="utf-8")), source=str(path))
+        envelope = report.read_bytes() if report.exists() else None
+    except (OSError, ValueError) as error:
+        raise InputError(f"site {folder}: {error}") from error
+    require_clearance(config, Audit(signed=signed, envelope=envelope, today=today))
