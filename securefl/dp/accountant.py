@@ -159,7 +159,7 @@ def solve_noise(epsilon: float, *, delta: float, sampling_rate: float, steps: in
 
     # Renyi accounting costs milliseconds, tight accounting up to a second: the first finds the place, the second the value.
     renyi = RdpAccountant()
-    rough = _least(lambda noise: excess(noise, renyi), low=LEAST_NOISE, high=MAX_NOISE)
+    rough = least_noise(lambda noise: excess(noise, renyi), low=LEAST_NOISE, high=MAX_NOISE)
     if rough is None:
         raise BudgetExceededError(f"epsilon={epsilon:g} needs a noise multiplier over {MAX_NOISE:g} for {steps} steps")
     while excess(rough, accountant) > 0:
@@ -167,12 +167,12 @@ def solve_noise(epsilon: float, *, delta: float, sampling_rate: float, steps: in
     low = max(LEAST_NOISE, 0.7 * rough)
     while low > LEAST_NOISE and excess(low, accountant) <= 0:
         low, rough = max(LEAST_NOISE, 0.7 * low), low
-    exact = _least(lambda noise: excess(noise, accountant), low=low, high=rough)
+    exact = least_noise(lambda noise: excess(noise, accountant), low=low, high=rough)
     return rough if exact is None else exact
 
 
-def _least(excess: Callable[[float], float], *, low: float, high: float) -> float | None:
-    """Return the least noise in [low, high] whose ``excess`` is not positive, ``None`` if there is none.
+def least_noise(excess: Callable[[float], float], *, low: float, high: float) -> float | None:
+    """Return the least noise in [low, high], within 0.5 %, whose ``excess`` is not positive, ``None`` if there is none.
 
     False position on logarithms, where the curve is nearly straight; the answer always comes from the safe side.
     """
