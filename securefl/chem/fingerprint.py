@@ -1,8 +1,8 @@
 """ECFP fingerprints as sparse rows, from the unfolded hashes of a molecule's atom environments.
 
-The hashes (32 bits each) are stored once; a fingerprint of any size is ``hash mod bits``, which is what RDKit's own
-folding does (a test compares them bit for bit). The columns can be put into a keyed order, see
-:func:`securefl.chem.keyed.bit_order` for what that hides (little) and from whom (not from partners).
+The hashes (32 bits each) and how often each occurs are stored once; a fingerprint of any size is ``hash mod bits``, as bits
+or as counts, which is what RDKit's own folding does (a test compares them bit for bit). The columns can be put into a keyed
+order, see :func:`securefl.chem.keyed.bit_order` for what that hides (little) and from whom (not from partners).
 
 What it does NOT protect: a fingerprint is no anonymisation. Structures are read back from ECFP bits.
 """
@@ -22,11 +22,41 @@ from securefl.chem.keyed import bit_order
 from securefl.errors import InputError
 from securefl.types import Secret
 
+BITS = 32_768
+"""The usual size: MELLODDY's 32,000, rounded up to a power of two."""
+MOST = 255
+"""Counts are bytes; more occurrences of one environment, or of several in one column, are kept as so many."""
+
 
 def environments(mol: Chem.Mol, radius: int) -> NDArray[np.uint32]:
     """Return the distinct hashes of the molecule's circular environments up to ``radius`` bonds, ascending."""
-    counts = _generator(radius).GetSparseCountFingerprint(mol).GetNonzeroElements()
-    return np.array(sorted(key & 0xFFFFFFFF for key in counts), dtype=np.uint32)
+    return counted_environments(mol, radius)[0]
+
+
+def counted_environments(mol: Chem.Mol, radius: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """Return :func:`environments` and how often each occurs, at most :data:`MOST`."""
+    found = _generator(radius).GetSparseCountFingerprint(mol).GetNonzeroElements()
+    hashes = np.fromiter(found, dtype=np.int64, count=len(found)).astype(np.uint32)
+    counts = np.fromiter(found.values(), dtype=np.int64, count=len(found))
+    order = np.argsort(hashes)
+    return hashes[order], np.minimum(counts[order], MOST).astype(np.uint8)
+
+
+def fold_counts(
+    environments: Iterable[tuple[NDArray[np.uint32], NDArray[np.uint8]]],
+    bits: int,
+    *,
+    order: NDArray[np.int32] | None = None,
+) -> sp.csr_matrix:
+    """Return what :func:`fold_bits` does, with the occurrences of each column's environments added up to :data:`MOST`."""
+    pairs = list(environments)
+    matrix = fold_bits((hashes for hashes, _ in pairs), bits, order=order)
+    for row, (hashes, counts) in enumerate(pairs):
+        total = np.zeros(matrix.indptr[row + 1] - matrix.indptr[row], dtype=np.int64)
+        columns = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
+        np.add.at(total, np.searchsorted(columns, _columns(hashes, bits, order)), counts)
+        matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]] = np.minimum(total, MOST)
+    return matrix
 
 
 def fold_bits(hashes: Iterable[NDArray[np.uint32]], bits: int, *, order: NDArray[np.int32] | None = None) -> sp.csr_matrix:
@@ -40,19 +70,24 @@ def fold_bits(hashes: Iterable[NDArray[np.uint32]], bits: int, *, order: NDArray
     return matrix
 
 
-def fingerprints(smiles: Sequence[str], *, bits: int, radius: int, key: Secret | None = None) -> sp.csr_matrix:
-    """Return the fingerprints of ``smiles`` as they are (nothing is standardised), shape (n, bits); see :func:`fold_bits`.
+def fingerprints(
+    smiles: Sequence[str], *, bits: int = BITS, radius: int = 3, counts: bool = False, key: Secret | None = None
+) -> sp.csr_matrix:
+    """Return the fingerprints of ``smiles`` as they are (nothing is standardised), shape (n, bits).
+
+    See :func:`fold_bits`, or :func:`fold_counts` with ``counts``.
 
     Raises:
         InputError: a SMILES can't be parsed.
     """
-    hashes = []
+    found = []
     for text in smiles:
         mol = Chem.MolFromSmiles(text)
         if mol is None:
             raise InputError(f"SMILES {text!r} can't be parsed")
-        hashes.append(environments(mol, radius))
-    return fold_bits(hashes, bits, order=None if key is None else bit_order(key, bits))
+        found.append(counted_environments(mol, radius))
+    order = None if key is None else bit_order(key, bits)
+    return fold_counts(found, bits, order=order) if counts else fold_bits((one for one, _ in found), bits, order=order)
 
 
 def _columns(hashes: NDArray[np.uint32], bits: int, order: NDArray[np.int32] | None) -> NDArray[np.int64]:

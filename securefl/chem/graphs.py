@@ -1,17 +1,18 @@
-"""Molecules as graphs of integers: for each atom the rows of a small table that describe it, for each bond its kind.
+"""Molecules as graphs of integers: for each atom the rows of a table that describe it, for each bond its kind.
 
-A row of the table is one value of one property (element, degree, charge, hydrogens, aromatic, in a ring), as in the atom
-encoder of the Open Graph Benchmark ([Hu+20]): an atom is six rows. So the first layer of a graph network is as linear in
-binary inputs as that of a fingerprint network, with 35 rows instead of thousands.
+35 rows of the table are values of single properties (element, degree, charge, hydrogens, aromatic, in a ring), as in the atom
+encoder of the Open Graph Benchmark ([Hu+20]); the others are hashes of an atom with its direct neighbours. An atom is seven
+rows. So the first layer of a graph network is as linear in binary inputs as that of a fingerprint network.
 
-What it does NOT protect: the rows that a partner's molecules use say which elements and charges it works with, see
-:attr:`MoleculeGraphs.presence`.
+What it does NOT protect: the rows that a partner's molecules use say which elements, charges and neighbourhoods it works
+with, see :attr:`MoleculeGraphs.presence`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,11 @@ from securefl.types import Progress, silent
 ELEMENTS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
 """Atomic numbers with a row of their own; every other element shares the row after them."""
 MAX_DEGREE, MAX_CHARGE, MAX_HYDROGENS = 6, 2, 4
-FIELDS = 6
+NEIGHBOURHOODS = 477
+"""Rows that hashes of an atom with its direct neighbours fall into."""
+FIELDS = 7
 """Rows that describe one atom."""
-_SIZES = (len(ELEMENTS) + 1, MAX_DEGREE + 1, 2 * MAX_CHARGE + 1, MAX_HYDROGENS + 1, 2, 2)
+_SIZES = (len(ELEMENTS) + 1, MAX_DEGREE + 1, 2 * MAX_CHARGE + 1, MAX_HYDROGENS + 1, 2, 2, NEIGHBOURHOODS)
 _FIRST = tuple(sum(_SIZES[:i]) for i in range(FIELDS))
 ATOM_ROWS = sum(_SIZES)
 """Rows of the atom table."""
@@ -92,7 +95,8 @@ def graphs_of(smiles: Sequence[str], progress: Progress = silent) -> MoleculeGra
         mol = Chem.MolFromSmiles(text)
         if mol is None:
             raise InputError(f"SMILES {text!r} can't be parsed")
-        parts.append((_atoms(mol), *_bonds(mol)))
+        ends, kinds = _bonds(mol)
+        parts.append((_atoms(mol, ends, kinds), ends, kinds))
         if number % CHUNK == 0:
             progress("graphs", number, len(smiles))
     progress("graphs", len(smiles), len(smiles))
@@ -119,25 +123,29 @@ def cached_graphs(smiles: Sequence[str], path: Path, progress: Progress = silent
     return found
 
 
-def _atoms(mol: Chem.Mol) -> list[list[int]]:
-    return [
-        [
-            first + value
-            for first, value in zip(
-                _FIRST,
-                (
-                    _ELEMENT.get(atom.GetAtomicNum(), len(ELEMENTS)),
-                    min(atom.GetDegree(), MAX_DEGREE),
-                    max(-MAX_CHARGE, min(MAX_CHARGE, atom.GetFormalCharge())) + MAX_CHARGE,
-                    min(atom.GetTotalNumHs(), MAX_HYDROGENS),
-                    int(atom.GetIsAromatic()),
-                    int(atom.IsInRing()),
-                ),
-                strict=True,
-            )
-        ]
-        for atom in mol.GetAtoms()
+def _atoms(mol: Chem.Mol, ends: list[tuple[int, int]], kinds: list[int]) -> list[list[int]]:
+    own = [
+        [first + value for first, value in zip(_FIRST[:-1], _properties(atom), strict=True)] for atom in mol.GetAtoms()
     ]
+    around: list[list[tuple[int, list[int]]]] = [[] for _ in own]
+    for (one, other), kind in zip(ends, kinds, strict=True):
+        around[one].append((kind, own[other]))
+        around[other].append((kind, own[one]))
+    # CRC-32 as a hash that is the same everywhere; nothing secret depends on it.
+    hashes = [zlib.crc32(repr((rows, sorted(near))).encode()) for rows, near in zip(own, around, strict=True)]
+    return [[*rows, _FIRST[-1] + found % NEIGHBOURHOODS] for rows, found in zip(own, hashes, strict=True)]
+
+
+def _properties(atom: Chem.Atom) -> tuple[int, int, int, int, int, int]:
+    """Return the atom's value of each single property, counted from 0."""
+    return (
+        _ELEMENT.get(atom.GetAtomicNum(), len(ELEMENTS)),
+        min(atom.GetDegree(), MAX_DEGREE),
+        max(-MAX_CHARGE, min(MAX_CHARGE, atom.GetFormalCharge())) + MAX_CHARGE,
+        min(atom.GetTotalNumHs(), MAX_HYDROGENS),
+        int(atom.GetIsAromatic()),
+        int(atom.IsInRing()),
+    )
 
 
 def _bonds(mol: Chem.Mol) -> tuple[list[tuple[int, int]], list[int]]:

@@ -4,16 +4,27 @@ Each molecule is handled on its own, so that a batch and a single molecule give 
 size limit, largest organic fragment, normalise functional groups, neutralise, canonical tautomer (optional, capped:
 219 instead of 59 molecules a second at the same answer in 99.5 %), drop stereo (optional).
 
-What is NOT done: no salt dictionary, no metal disconnection, no check of the chemistry beyond RDKit's sanitisation.
+Two limits stand between a molecule and endless tautomers. ``max_tautomers`` is a count, so it decides alike on every
+machine: where it is reached, the best-scored tautomer found so far is taken, from the canonical SMILES on, so that two
+spellings agree. ``tautomer_seconds`` is a clock and depends on the load: a molecule that passes it is therefore refused,
+with that reason, never kept in another form.
+
+Speed: a molecule without a charge or an unusual valence is not shown to RDKit's normaliser and neutraliser, which would
+return it as it is, and a SMILES that is canonical already is parsed once. Neither changes a result (tests compare).
+
+What is NOT done: no salt dictionary, no metal disconnection, no check of the chemistry beyond RDKit's sanitisation. Only
+tautomers have a time limit; the other steps are bounded by the size limits.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from rdkit import Chem, rdBase
+from rdkit.Chem import rdinchi
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
@@ -23,7 +34,7 @@ from securefl.errors import ParameterError
 rdBase.DisableLog("rdApp.*")
 
 # RDKit's Python layer has no annotations; its C++ layer has.
-_inchikey: Callable[[Chem.Mol], str] = Chem.MolToInchiKey
+_inchikey: Callable[[Chem.Mol], str] = rdinchi.MolToInchiKey
 _scaffold: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.GetScaffoldForMol
 _generic: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.MakeScaffoldGeneric
 
@@ -41,6 +52,7 @@ class Rules:
     uncharge: bool = True
     tautomer: bool = False
     max_tautomers: int = 100
+    tautomer_seconds: float = 10.0
     keep_stereo: bool = True
     min_heavy_atoms: int = 1
     max_heavy_atoms: int = 100
@@ -51,6 +63,8 @@ class Rules:
             raise ParameterError(f"min_heavy_atoms={self.min_heavy_atoms} must be in 1..{self.max_heavy_atoms}")
         if self.max_tautomers < 1:
             raise ParameterError(f"max_tautomers={self.max_tautomers} must be >= 1")
+        if not self.tautomer_seconds > 0:
+            raise ParameterError(f"tautomer_seconds={self.tautomer_seconds} must be > 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +96,18 @@ def standardise(smiles: str, rules: Rules) -> Structure | Refusal:
 
 
 def _standardised(smiles: str, rules: Rules) -> Structure | Refusal:
-    mol = Chem.MolFromSmiles(smiles)
-    if mol is None:
+    parsed = Chem.MolFromSmiles(smiles)
+    if parsed is None:
         return Refusal("SMILES can't be parsed")
-    mol = _cleaned(mol, rules)
+    mol = _cleaned(parsed, smiles, rules)
+    if isinstance(mol, Refusal):
+        return mol
     heavy = mol.GetNumHeavyAtoms()
     if not rules.min_heavy_atoms <= heavy <= rules.max_heavy_atoms:
         return Refusal(f"{heavy} heavy atoms, must be {rules.min_heavy_atoms} to {rules.max_heavy_atoms}")
     canonical = Chem.MolToSmiles(mol)
-    # Re-reading makes the result a function of the canonical SMILES alone: batch, single and second run agree bit for bit.
-    mol = Chem.MolFromSmiles(canonical)
+    # The result is a function of the canonical SMILES alone: batch, single and second run agree bit for bit.
+    mol = parsed if canonical == smiles else Chem.MolFromSmiles(canonical)
     inchikey = "" if mol is None else _inchikey(mol)
     if not inchikey:
         return Refusal("no InChIKey")
@@ -117,22 +133,47 @@ def scaffold_of(mol: Chem.Mol, inchikey: str, *, generic: bool = False) -> str:
         return "unperceived:" + inchikey[:SKELETON_SIZE]
 
 
-def _cleaned(mol: Chem.Mol, rules: Rules) -> Chem.Mol:
+def _cleaned(mol: Chem.Mol, smiles: str, rules: Rules) -> Chem.Mol | Refusal:
     tools = _tools(rules.max_tautomers)
-    if len(Chem.GetMolFrags(mol)) > 1:
+    if "." in smiles and len(Chem.GetMolFrags(mol)) > 1:
         mol = tools.fragment.choose(mol)
     if mol.GetNumHeavyAtoms() > rules.max_heavy_atoms:
         return mol
-    if rules.normalise:
+    if rules.normalise and mol.HasSubstructMatch(tools.unusual):
         mol = tools.normalizer.normalize(mol)
-    if rules.uncharge:
+    if rules.uncharge and mol.HasSubstructMatch(tools.charged):
         mol = tools.uncharger.uncharge(mol)
     if rules.tautomer:
-        mol = tools.tautomers.Canonicalize(mol)
+        found = _tautomer(mol, tools, rules)
+        if isinstance(found, Refusal):
+            return found
+        mol = found
     if not rules.keep_stereo:
         mol = Chem.Mol(mol)
         Chem.RemoveStereochemistry(mol)
     return mol
+
+
+def _tautomer(mol: Chem.Mol, tools: _Tools, rules: Rules) -> Chem.Mol | Refusal:
+    """Return the canonical tautomer, or the best-scored one of the first ``max_tautomers``."""
+    tools.deadline.until = time.monotonic() + rules.tautomer_seconds
+    # Which tautomers come before the cap depends on the order of the atoms: the canonical one, whatever the spelling was.
+    found = tools.tautomers.Enumerate(Chem.MolFromSmiles(Chem.MolToSmiles(mol)))
+    if found.status == rdMolStandardize.TautomerEnumeratorStatus.Canceled:
+        return Refusal(f"tautomers took longer than {rules.tautomer_seconds:g} s")
+    return tools.tautomers.PickCanonical(found)
+
+
+class _Deadline(rdMolStandardize.TautomerEnumeratorCallback):
+    """Asked by RDKit after each transform whether to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.until = 0.0
+
+    def __call__(self, mol: Chem.Mol, result: object) -> bool:  # type: ignore[override]
+        """Return whether there is time left."""
+        return time.monotonic() < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +184,27 @@ class _Tools:
     normalizer: rdMolStandardize.Normalizer
     uncharger: rdMolStandardize.Uncharger
     tautomers: rdMolStandardize.TautomerEnumerator
+    deadline: _Deadline
+    unusual: Chem.Mol
+    charged: Chem.Mol
+
+
+UNUSUAL = "[!+0,SX3,#7v5,#15,#33,#51]"
+"""Every transform of RDKit's normaliser has such an atom on its left side: a charge, a sulfoxide's sulphur, N(V), P, As, Sb."""
 
 
 @lru_cache(maxsize=4)
 def _tools(max_tautomers: int) -> _Tools:
-    enumerator = rdMolStandardize.TautomerEnumerator()
+    enumerator, deadline = rdMolStandardize.TautomerEnumerator(), _Deadline()
     enumerator.SetMaxTautomers(max_tautomers)
     enumerator.SetMaxTransforms(max_tautomers)
-    fragment = rdMolStandardize.LargestFragmentChooser(preferOrganic=True)
-    return _Tools(fragment, rdMolStandardize.Normalizer(), rdMolStandardize.Uncharger(), enumerator)
+    enumerator.SetCallback(deadline)
+    return _Tools(
+        rdMolStandardize.LargestFragmentChooser(preferOrganic=True),
+        rdMolStandardize.Normalizer(),
+        rdMolStandardize.Uncharger(),
+        enumerator,
+        deadline,
+        Chem.MolFromSmarts(UNUSUAL),
+        Chem.MolFromSmarts("[!+0]"),
+    )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from molecules import structures
 from rdkit import Chem
-from rdkit.Chem import rdFingerprintGenerator
+from rdkit.Chem import rdFingerprintGenerator, rdinchi
+from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from securefl.chem import compounds
+from securefl.chem import standardise as standardise_module
 from securefl.chem.compounds import Recipe, describe, describe_all
 from securefl.chem.fingerprint import environments, fingerprints, fold_bits
 from securefl.chem.keyed import bit_order, public_key
-from securefl.chem.standardise import Refusal, Rules, Structure, standardise
+from securefl.chem.standardise import Refusal, Rules, Structure, scaffold_of, standardise
 from securefl.errors import InputError, ParameterError
 
 RECIPE = Recipe(Rules(), radius=3)
@@ -154,3 +159,84 @@ def test_standardising_twice_changes_nothing() -> None:
         once = good(smiles)
         twice = good(once.smiles)
         assert (twice.smiles, twice.inchikey, twice.scaffold) == (once.smiles, once.inchikey, once.scaffold)
+
+
+TRICKY = (
+    "CS(C)=O", "C[S+](C)[O-]", "CN=[N+]=[N-]", "C[N+](=O)[O-]", "O=[N+]([O-])c1ccccc1", "c1cc[n+]([O-])cc1", "CP(=O)(O)O",
+    "C[N+](C)(C)CC(=O)[O-]", "NC(=[NH2+])N", "[O-]c1ccccc1", "CC(=O)[O-]", "C[P+]([O-])([O-])C", "C[S+2]([O-])([O-])C",
+    "CN(C)C=[N+](C)C", "c1ccsc1", "CSC", "CS(=O)(=O)N", "[Na+].[Cl-]", "C[As](=O)(O)O", "OB(O)c1ccccc1", "[2H]CCl", "CC#N",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("smiles", TRICKY)
+def test_short_cuts_change_nothing(smiles: str) -> None:
+    # What the short cuts leave out, done in full: the same canonical SMILES, key and environments must come out.
+    mol = standardise_module._tools(100).fragment.choose(Chem.MolFromSmiles(smiles))
+    mol = rdMolStandardize.Uncharger().uncharge(rdMolStandardize.Normalizer().normalize(mol))
+    canonical = Chem.MolToSmiles(mol)
+    mol = Chem.MolFromSmiles(canonical)
+    found = good(smiles)
+    assert (found.smiles, found.inchikey) == (canonical, rdinchi.MolToInchiKey(mol))
+    np.testing.assert_array_equal(environments(found.mol, 3), environments(mol, 3))
+
+
+def test_the_normaliser_does_change_some_of_them() -> None:
+    normal, raw = Rules(uncharge=False), Rules(normalise=False, uncharge=False)
+    changed = [one for one in TRICKY if good(one, normal).smiles != good(one, raw).smiles]
+    assert len(changed) >= 3
+
+
+def test_counts_are_rdkits_and_more_than_a_byte_is_kept_as_a_byte() -> None:
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=128)
+    smiles = [*structures(40), "C" * 80]
+    matrix = fingerprints(smiles, bits=128, radius=2, counts=True)
+    for row, one in enumerate(smiles):
+        expected = generator.GetCountFingerprint(Chem.MolFromSmiles(one)).GetNonzeroElements()
+        assert dict(zip(matrix[row].indices.tolist(), matrix[row].data.tolist(), strict=True)) == expected
+    long = fingerprints(["C" * 300], bits=64, radius=1, counts=True)
+    assert long.data.max() == 255
+    key = public_key(1)
+    np.testing.assert_array_equal(
+        fingerprints(smiles, bits=128, radius=2, counts=True, key=key).toarray()[:, bit_order(key, 128)], matrix.toarray()
+    )
+
+
+def test_the_usual_size_is_32768() -> None:
+    assert fingerprints([ASPIRIN]).shape == (1, 32_768)
+
+
+EXPLOSIVE = "O=C1CC(=O)C(C(=O)CC(=O)CC(=O)CC(=O)CC(=O)C2C(=O)CC(=O)CC2=O)C(=O)C1C(=O)CC(=O)CC(=O)N"
+
+
+def test_the_cap_decides_alike_for_every_spelling() -> None:
+    rules = Rules(tautomer=True, max_tautomers=20)
+    spellings = {Chem.MolToSmiles(Chem.MolFromSmiles(EXPLOSIVE), doRandom=True) for _ in range(4)} | {EXPLOSIVE}
+    assert len(spellings) > 1
+    assert len({good(one, rules).inchikey for one in spellings}) == 1
+    assert good(EXPLOSIVE, Rules()).inchikey
+
+
+def test_tautomers_that_take_too_long_are_a_reject() -> None:
+    found = standardise(EXPLOSIVE, Rules(tautomer=True, tautomer_seconds=1e-9))
+    assert found == Refusal("tautomers took longer than 1e-09 s")
+    # The clock belongs to one molecule: the next one has all of its time.
+    assert good("Oc1ccccn1", Rules(tautomer=True)).smiles == good("O=c1cccc[nH]1", Rules(tautomer=True)).smiles
+    with pytest.raises(ParameterError, match="tautomer_seconds=0 must be > 0"):
+        Rules(tautomer_seconds=0)
+
+
+@pytest.mark.shared
+def test_short_cuts_change_nothing_on_drug_like_molecules(shared_data: Path) -> None:
+    names = pq.read_table(shared_data / "01_fsmol_chembl27" / "compounds.parquet")["smiles"].to_pylist()[::700]
+    fragment = standardise_module._tools(100).fragment
+    normalizer, uncharger = rdMolStandardize.Normalizer(), rdMolStandardize.Uncharger()
+    for one in names:
+        parsed = Chem.MolFromSmiles(one)
+        found = standardise(one, Rules())
+        if parsed is None or isinstance(found, Refusal):
+            continue
+        canonical = Chem.MolToSmiles(uncharger.uncharge(normalizer.normalize(fragment.choose(parsed))))
+        mol = Chem.MolFromSmiles(canonical)
+        key = rdinchi.MolToInchiKey(mol)
+        assert (found.smiles, found.inchikey, found.scaffold) == (canonical, key, scaffold_of(mol, key))
+        np.testing.assert_array_equal(environments(found.mol, 3), environments(mol, 3))

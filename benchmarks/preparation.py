@@ -1,0 +1,149 @@
+"""Molecules a second on one core beside RDKit's own ceilings: ``python -m benchmarks.preparation`` writes a JSON of results.
+
+Figures are CPU seconds of one process on drug-like molecules, the kinds of work taking turns on the same chunk, the best of
+several passes: other work on the machine can only make a pass slower. The ceilings are bare RDKit calls in a loop, nothing
+kept: parsing and fingerprint; the same with the InChIKey, without which duplicates can't be merged; and every step that
+preparation promises (fragment, normaliser, neutraliser, canonical SMILES, InChIKey, scaffold, fingerprint), straightforwardly.
+The bar: at least 1,100 molecules a second without tautomers. Intervals are of the mean over chunks, 95 %, normal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import rdkit
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator, rdinchi
+from rdkit.Chem.MolStandardize import rdMolStandardize
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from securefl.chem.compounds import Recipe, describe
+from securefl.chem.moleculeace import load_table
+from securefl.chem.standardise import Rules
+
+SEED = 20261121  # any: it draws which molecules are measured
+CHUNK = 100
+BAR = 1_100.0
+RESULT = Path(__file__).parent / "results" / "preparation.json"
+
+GENERATOR = rdFingerprintGenerator.GetMorganGenerator(radius=3, fpSize=32_768)
+FRAGMENT = rdMolStandardize.LargestFragmentChooser(preferOrganic=True)
+SCAFFOLD: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.GetScaffoldForMol
+NORMALIZER, UNCHARGER = rdMolStandardize.Normalizer(), rdMolStandardize.Uncharger()
+
+
+def parse_and_fingerprint(smiles: str) -> None:
+    """Parse and hash, and nothing else."""
+    GENERATOR.GetFingerprint(Chem.MolFromSmiles(smiles))
+
+
+def with_inchikey(smiles: str) -> None:
+    """Parse, hash, and name."""
+    mol = Chem.MolFromSmiles(smiles)
+    rdinchi.MolToInchiKey(mol)
+    GENERATOR.GetFingerprint(mol)
+
+
+def every_step(smiles: str) -> None:
+    """Call RDKit for each step that preparation promises, without any short cut and without checks."""
+    mol = UNCHARGER.uncharge(NORMALIZER.normalize(FRAGMENT.choose(Chem.MolFromSmiles(smiles))))
+    Chem.MolToSmiles(mol)
+    rdinchi.MolToInchiKey(mol)
+    Chem.MolToSmiles(SCAFFOLD(mol), isomericSmiles=False)
+    GENERATOR.GetFingerprint(mol)
+
+
+def molecules(count: int) -> dict[str, list[str]]:
+    """Return drug-like molecules of the default data: as exported, canonical, and in a random spelling."""
+    names = load_table(Path(".cache")).smiles.names
+    draw = np.random.default_rng(SEED)
+    exported = [names[i] for i in draw.choice(len(names), count, replace=False)]
+    mols = [Chem.MolFromSmiles(one) for one in exported]
+    spellings = [Chem.MolToRandomSmilesVect(mol, 1, randomSeed=SEED)[0] for mol in mols]
+    return {"exported": exported, "canonical": [Chem.MolToSmiles(mol) for mol in mols], "random_spelling": spellings}
+
+
+def rates(work: Mapping[str, Callable[[str], object]], smiles: Sequence[str], repeats: int) -> dict[str, dict[str, float]]:
+    """Return molecules a CPU second of each kind of work: over all chunks, and the mean over chunks with its interval."""
+    chunks = [smiles[start : start + CHUNK] for start in range(0, len(smiles), CHUNK)]
+    best: dict[str, list[float]] = {name: [float("inf")] * len(chunks) for name in work}
+    for _ in range(repeats):
+        for number, chunk in enumerate(chunks):
+            for name, call in work.items():
+                started = time.process_time()
+                for one in chunk:
+                    call(one)
+                best[name][number] = min(best[name][number], time.process_time() - started)
+    return {name: _summary(seconds, chunks) for name, seconds in best.items()}
+
+
+def _summary(seconds: Sequence[float], chunks: Sequence[Sequence[str]]) -> dict[str, float]:
+    of_chunk = [len(chunk) / spent for chunk, spent in zip(chunks, seconds, strict=True)]
+    half = 1.96 * statistics.stdev(of_chunk) / len(of_chunk) ** 0.5 if len(of_chunk) > 1 else 0.0
+    mean = statistics.fmean(of_chunk)
+    return {
+        "rate": sum(map(len, chunks)) / sum(seconds), "chunk_mean": mean, "ci_low": mean - half, "ci_high": mean + half,
+        "n": float(sum(map(len, chunks))),
+    }  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """Return what the figures were measured on."""
+    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    return {
+        "python": platform.python_version(),
+        "rdkit": rdkit.__version__,
+        "cpu": model.partition(":")[2].strip(),
+        "cores": str(os.cpu_count()),
+        "load_average": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def measure(count: int, repeats: int) -> dict[str, object]:
+    """Return every figure with its bar."""
+    plain, tautomers = Recipe(Rules(), 3), Recipe(Rules(tautomer=True), 3)
+    spellings = molecules(count)
+    figures: dict[str, object] = {"environment": environment()}
+    work: dict[str, Callable[[str], object]] = {
+        "parse_and_fingerprint": parse_and_fingerprint,
+        "with_inchikey": with_inchikey,
+        "every_step": every_step,
+        "prepared": lambda one: describe(one, plain),
+    }
+    for name, smiles in spellings.items():
+        found = rates(work, smiles, repeats)
+        known = set(spellings["canonical"])
+        figures[name] = {
+            **found,
+            "share_canonical": sum(one in known for one in smiles) / count,
+            "of_every_step": found["prepared"]["rate"] / found["every_step"]["rate"],
+            "of_with_inchikey": found["prepared"]["rate"] / found["with_inchikey"]["rate"],
+        }
+        figures[f"bar >= {BAR:g} a second, {name}"] = found["prepared"]["rate"] >= BAR
+    some = spellings["exported"][: max(CHUNK, count // 10)]
+    figures["tautomers_capped"] = rates({"prepared": lambda one: describe(one, tautomers)}, some, 1)
+    return figures
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--molecules", type=int, default=3_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    figures = measure(arguments.molecules, arguments.repeats)
+    arguments.out.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    print(json.dumps(figures, indent=1, sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()
