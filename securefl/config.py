@@ -61,7 +61,7 @@ class ModelConfig(Section):
     hidden: tuple[int, ...] = (400, 120)
     dropout: float = Field(0.3, ge=0, lt=1)
     graph_width: int = Field(64, ge=1, description="numbers an atom carries, in the graph family")
-    graph_steps: int = Field(3, ge=1, description="steps of message passing, in the graph family")
+    graph_steps: int = Field(2, ge=1, description="steps of message passing, in the graph family")
 
 
 class DepartureConfig(Section):

@@ -179,6 +179,7 @@ class AppetiteRecord(Record):
     sha256: str
     rule: str
     limits: dict[str, dict[str, dict[str, float]]]
+    valid_days: int = Field(180, description="how long a report counts that was measured against it")
 
 
 class DataRecord(Record):
@@ -197,12 +198,12 @@ class DataRecord(Record):
 
 
 class PartnerRecord(Record):
-    """A partner as the consortium edition of the report may show it."""
+    """A partner; its sizes are its own, and are missing in a report for others."""
 
     name: str
-    compounds: int
-    tasks: int
-    activities: int
+    compounds: int | None = None
+    tasks: int | None = None
+    activities: int | None = None
 
 
 class ToolkitRecord(Record):
@@ -213,6 +214,7 @@ class ToolkitRecord(Record):
     python: str = ""
     platform: str = ""
     packages: dict[str, str] = Field({})
+    dependencies: dict[str, str] = Field({}, description="every installed package: version and SHA-256 of its list of files")
 
 
 class RunRecord(Record):

@@ -64,6 +64,8 @@ def cost_record(trained: Sequence[Trained], meter: Meter) -> CostRecord:
         setup_seconds=_median(rounds, "setup_seconds"),
         client_seconds=_median(rounds, "client_seconds"),
         server_seconds=_median(rounds, "server_seconds"),
+        decryptor_seconds=_median(rounds, "decryptor_seconds"),
+        key_seconds=_median(rounds, "key_seconds"),
         bytes_up_per_parameter=_median(rounds, "bytes_up_per_client") / max(parameters, 1),
         bytes_down_per_parameter=_median(rounds, "bytes_down_per_client") / max(parameters, 1),
         peak_rss_mb=meter.peak_rss_mb(),

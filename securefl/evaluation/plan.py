@@ -108,7 +108,9 @@ def _federated_row(arm: str, recipe: Recipe, config: RunConfig, dataset: Dataset
         _private_seconds(config, dataset, rng) if recipe.privacy else _epochs_seconds(config, dataset, speed, speed.cores)
     )
     training *= rounds / config.federation.rounds if not recipe.privacy else 1.0
-    protocol = cost.setup_seconds + rounds * (parties * cost.client_seconds + cost.server_seconds + cost.decryptor_seconds)
+    protocol = cost.setup_seconds + rounds * (
+        parties * cost.client_seconds + cost.server_seconds + cost.decryptor_seconds + cost.key_seconds
+    )
     return PlanRow(
         arm=arm,
         scheme=recipe.scheme,
@@ -156,6 +158,7 @@ def _round_cost(recipe: Recipe, config: RunConfig, parties: int, size: int, rng:
         client_seconds=at("client_seconds"),
         server_seconds=at("server_seconds"),
         decryptor_seconds=at("decryptor_seconds"),
+        key_seconds=at("key_seconds"),
         bytes_up_per_client=at("bytes_up_per_client"),
         bytes_down_per_client=at("bytes_down_per_client"),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from securefl.config import SecaggConfig
-from securefl.errors import InputError
+from securefl.errors import InputError, ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg import schemes
 from securefl.secagg.base import Setup
+from securefl.secagg.paillier_sum import PaillierOptions
 from securefl.types import ClientId, Rng
 
 RUN_ID_SIZE = 32
@@ -46,7 +47,10 @@ def set_up(scheme: str, clients: Sequence[ClientId], *, quantizer: Quantizer, rn
 
     Raises:
         InputError: the scheme is not among those that there are.
+        ParameterError: the options hold a key that ships with the package.
     """
+    if isinstance(options, PaillierOptions) and options.public_knowledge:
+        raise ParameterError("the Paillier key is one that ships with the package for tests: a run makes its own")
     known = schemes()
     if scheme not in known:
         raise InputError(f"scheme {scheme!r} is unknown, must be one of {', '.join(sorted(known))}")

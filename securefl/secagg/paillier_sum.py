@@ -4,9 +4,9 @@ Each client packs 95 signed 32-bit coordinates into a plaintext of 3072 bits and
 a coordinate. The protocol around the ciphertexts (commit, upload, open) and what it guarantees is in
 :mod:`securefl.secagg.committed`; the assumptions are in :mod:`securefl.crypto.paillier`.
 
-With ``Decryption.THRESHOLD`` every partner has a decryptor of its own with a share of the key, the roster's threshold of them
-must answer, and each proves its answer; it costs a full-length power for each ciphertext and decryptor (minutes at 10^5
-coordinates). ``Decryption.SINGLE`` is the cheap configuration and the default.
+Every partner has a decryptor of its own with a share of the key, the roster's threshold of them must answer, and each proves
+its answer; it costs a full-length power for each ciphertext and decryptor (minutes at 10^5 coordinates).
+``Decryption.SINGLE`` is the cheap configuration, in which one party could decrypt alone: it must be asked for by its name.
 
 NOT protected: a single decryptor can open whatever it is given; it is neither the operator nor a partner's data node, and its
 set-up says so in the warnings. It makes a new key every round: Paillier is malleable, and under one key a dishonest partner
@@ -27,6 +27,7 @@ from typing import ClassVar
 
 from securefl.crypto.packing import Packing
 from securefl.crypto.paillier import DEFAULT_BITS, EXPONENT_BITS, Encryptor, PublicKey, generate_key
+from securefl.crypto.shipped_primes import is_shipped, shipped_primes
 from securefl.crypto.threshold_paillier import deal, generate_safe_prime
 from securefl.errors import ParameterError
 from securefl.quantize import Quantizer
@@ -63,8 +64,18 @@ class PaillierOptions:
     bits: int = DEFAULT_BITS
     exponent_bits: int = EXPONENT_BITS
     policy: Policy | None = None
-    decryption: Decryption = Decryption.SINGLE
+    decryption: Decryption = Decryption.THRESHOLD
     safe_primes: tuple[int, int] | None = field(default=None, repr=False)
+
+    @property
+    def public_knowledge(self) -> bool:
+        """Whether the key is one that ships with the package: a run refuses it."""
+        return self.safe_primes is not None and is_shipped(*self.safe_primes)
+
+
+def shipped_options(bits: int = DEFAULT_BITS) -> PaillierOptions:
+    """Return options for tests and measurements: a threshold key that everybody knows, so that no dealer is waited for."""
+    return PaillierOptions(bits=bits, safe_primes=shipped_primes(bits))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +209,7 @@ def _threshold(
         setup_seconds=time.process_time() - started,
         warnings=(
             "trusted-dealer: the Paillier key was dealt by one party, which is trusted to have forgotten it",
+            *_shipped_key(options),
             *_short_key(key.public.bits),
         ),
     )
@@ -227,6 +239,10 @@ def _fresh_opener(options: PaillierOptions, quantizer: Quantizer, *, rng: Rng) -
 def _cipher(public: PublicKey, options: PaillierOptions, quantizer: Quantizer) -> PaillierCipher:
     encryptor = Encryptor(public, exponent_bits=options.exponent_bits or public.bits // 2)
     return PaillierCipher(encryptor, Packing.for_modulus(public.bits, slot_bits=quantizer.ring_bits), quantizer)
+
+
+def _shipped_key(options: PaillierOptions) -> tuple[str, ...]:
+    return ("test-key: the Paillier key ships with the package, everybody knows it",) if options.public_knowledge else ()
 
 
 def _short_key(bits: int) -> tuple[str, ...]:

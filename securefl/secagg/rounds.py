@@ -48,13 +48,15 @@ class Message:
 class RoundCost:
     """CPU seconds and bytes of one round; the client's are medians over the clients that survived.
 
-    ``client_seconds`` holds the round's own key generation and exchange, ``setup_seconds`` what is done once a run.
+    ``client_seconds`` holds the round's own key generation and exchange, ``setup_seconds`` what is done once a run,
+    ``key_seconds`` the fresh key of a round where a decryptor makes one.
     """
 
     setup_seconds: float
     client_seconds: float
     server_seconds: float
     decryptor_seconds: float = 0.0
+    key_seconds: float = 0.0
     bytes_up_per_client: float
     bytes_down_per_client: float
 
@@ -65,7 +67,7 @@ class RoundResult:
 
     ``total`` is float64, shape (d,): sum of w_i * u_i over ``survivors`` as the protocol opened it. ``max_abs_error``
     compares it with the float64 sum of the actual products, clipping included; where ``clipped`` (a count over the
-    survivors) is 0 it is at most ``quantization_bound``.
+    survivors) is 0 it is at most ``quantization_bound``. ``warnings`` are those of the set-up: who could open single updates.
     """
 
     total: NDArray[np.float64]
@@ -75,6 +77,7 @@ class RoundResult:
     max_abs_error: float
     quantization_bound: float
     cost: RoundCost
+    warnings: tuple[str, ...] = ()
     transcript: tuple[Message, ...] = field(repr=False)
 
 
@@ -102,7 +105,9 @@ def run_round(
         ParameterError: shapes, weights, phases or values are outside their bounds.
         ProtocolAbort: a party stopped the round.
     """
+    started = time.process_time()
     scheme = setup.round(RoundContext(run_id=setup.run_id, round=round, roster_hash=setup.roster_hash, model_hash=model_hash))
+    key_seconds = time.process_time() - started
     _check_inputs(updates, weights, dropouts or {}, scheme)
     network = _Network(scheme=scheme, dropouts=dropouts or {}, rng=rng)
     clipped: dict[ClientId, int] = {}
@@ -120,7 +125,8 @@ def run_round(
         clipped=sum(clipped[me] for me in opened.survivors),
         max_abs_error=_max_error(values, {me: updates[me] for me in opened.survivors}, weights),
         quantization_bound=quantizer.error_bound(weight) + opened.error_bound * quantizer.step,
-        cost=network.cost(opened.survivors, setup.setup_seconds),
+        cost=network.cost(opened.survivors, setup_seconds=setup.setup_seconds, key_seconds=key_seconds),
+        warnings=setup.warnings,
         transcript=tuple(network.messages),
     )
 
@@ -197,7 +203,7 @@ class _Network:
             return "decrypt"
         return self._scheme.phases[min(self._sent.get(party, 0), len(self._scheme.phases) - 1)]
 
-    def cost(self, survivors: frozenset[ClientId], setup_seconds: float) -> RoundCost:
+    def cost(self, survivors: frozenset[ClientId], *, setup_seconds: float, key_seconds: float) -> RoundCost:
         """Return the medians over ``survivors``."""
         up = dict.fromkeys(survivors, 0)
         down = dict.fromkeys(survivors, 0)
@@ -208,6 +214,7 @@ class _Network:
                 down[message.receiver] += len(message.data)
         return RoundCost(
             setup_seconds=setup_seconds,
+            key_seconds=key_seconds,
             client_seconds=statistics.median(self._seconds[me] for me in survivors),
             server_seconds=self._seconds[OPERATOR],
             decryptor_seconds=sum(seconds for party, seconds in self._seconds.items() if party > DECRYPTOR_BASE),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from functools import lru_cache
 from typing import Any
 
@@ -12,10 +11,11 @@ import phe
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_ins import ROOT, CountingRng
+from stand_ins import CountingRng
 
 from securefl.crypto.paillier import Encryptor, add_ciphertexts
 from securefl.crypto.powers import powers, product_of_powers
+from securefl.crypto.shipped_primes import is_shipped, shipped_primes
 from securefl.crypto.threshold_paillier import (
     KeyShare,
     ThresholdKey,
@@ -33,8 +33,7 @@ VALUES = [0, 1, -1, 2**1500, -(2**1500) + 7, 123456789]
 
 @lru_cache(maxsize=1)
 def safe_primes() -> tuple[int, int]:
-    content = json.loads((ROOT / "tests/vectors/paillier_safe_primes.json").read_text())
-    return int(content["p"], 16), int(content["q"], 16)
+    return shipped_primes(2048)
 
 
 @lru_cache(maxsize=1)
@@ -49,10 +48,20 @@ def opened() -> tuple[list[Any], dict[int, list[Any]]]:
     return ciphertexts, {i: partially_decrypt(key, share, ciphertexts) for i, share in shares.items()}
 
 
-def test_the_shipped_primes_are_safe() -> None:
-    p, q = safe_primes()
+@pytest.mark.parametrize("bits", [2048, 3072])
+def test_the_shipped_primes_are_safe(bits: int) -> None:
+    p, q = shipped_primes(bits)
     assert all(gmpy2.is_prime(x, 40) and gmpy2.is_prime((x - 1) // 2, 40) for x in (p, q))
-    assert (p * q).bit_length() == 2048
+    assert (p * q).bit_length() == bits
+
+
+def test_a_shipped_prime_is_known_by_its_number() -> None:
+    p, q = shipped_primes(3072)
+    assert is_shipped(p, q)
+    assert is_shipped(23, q)
+    assert not is_shipped(23, 47)
+    with pytest.raises(ParameterError, match="bits=1024: shipped keys have 2048, 3072 bits"):
+        shipped_primes(1024)
 
 
 def test_generated_primes_are_safe_and_full_length() -> None:

@@ -40,7 +40,9 @@ def small_config(**changes: object) -> RunConfig:
         "model": ModelConfig(hidden=(32, 12)),
         "federation": FederationConfig(rounds=20, batch=16, learning_rate=5e-3),
         "baselines": BaselineConfig(trees=20),
-        "secagg": SecaggConfig(paillier_bits=2048, paillier_max_parameters=500, he_rounds=2),
+        "secagg": SecaggConfig(
+            paillier_bits=2048, paillier_decryption="single-decryptor", paillier_max_parameters=500, he_rounds=2
+        ),
         "dp": DpConfig(rounds=2, batch=64, epsilon=8.0),
     }
     return RunConfig.model_validate({**parts, **changes})

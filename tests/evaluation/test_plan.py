@@ -13,6 +13,10 @@ from securefl.evaluation.plan import PlanRow, plan
 
 ARMS = DEFAULT_ARMS
 
+SHORT_PAILLIER = SecaggConfig(
+    paillier_bits=2048, paillier_decryption="single-decryptor", paillier_max_parameters=500, he_rounds=2
+)
+
 
 def config(*arms: ArmName, dp: DpConfig | None = None, secagg: SecaggConfig | None = None) -> RunConfig:
     return RunConfig(
@@ -20,7 +24,7 @@ def config(*arms: ArmName, dp: DpConfig | None = None, secagg: SecaggConfig | No
         data=DataConfig(bits=TINY_BITS, partners=3),
         model=ModelConfig(hidden=(32, 12)),
         federation=FederationConfig(rounds=4, batch=16),
-        secagg=secagg or SecaggConfig(paillier_bits=2048, paillier_max_parameters=500, he_rounds=2),
+        secagg=secagg or SHORT_PAILLIER,
         dp=dp or DpConfig(rounds=2, batch=64),
     )
 

@@ -20,7 +20,7 @@ from securefl.learning.heads import Heads
 from securefl.learning.layout import trunk_layout
 from securefl.learning.loss import batch_loss
 from securefl.learning.model import Model, PartnerHeads
-from securefl.secagg.paillier_sum import PaillierOptions
+from securefl.secagg.paillier_sum import Decryption, PaillierOptions
 from securefl.types import ClientId
 
 CONFIG = RunConfig(
@@ -195,7 +195,7 @@ def test_warm_start_trains_and_sums_the_named_tensors_only(plain: Trained, tiny_
         start=plain.model,
         rounds=1,
         tensors=names,
-        options=PaillierOptions(bits=2048),
+        options=PaillierOptions(decryption=Decryption.SINGLE, bits=2048),
     )
     assert trained.rounds == 1
     assert trained.parameters == 24 * 12 + 12

@@ -42,12 +42,11 @@ RUN = b"r" * 32
 LENGTH = 40
 QUANTIZER = Quantizer.for_sum(len(CLIENTS), clip=1.0, max_weight=8)
 VECTORS = {me: np.array([*range(-19, 20), 1 + me % 3], dtype=np.int32).view(np.uint32) * np.uint32(1) for me in CLIENTS}
+SHORT = paillier_sum.PaillierOptions(decryption=paillier_sum.Decryption.SINGLE, bits=2048)
 EXPECTED = np.sum([VECTORS[me].view(np.int32).astype(np.int64) for me in CLIENTS], axis=0)
 
 SETUPS: dict[str, Callable[[], Any]] = {
-    "paillier": lambda: paillier_sum.set_up(
-        CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1), options=paillier_sum.PaillierOptions(bits=2048)
-    ),
+    "paillier": lambda: paillier_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1), options=SHORT),
     "ckks": lambda: ckks_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1)),
     "bfv": lambda: bfv_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1)),
 }

@@ -11,6 +11,7 @@ from securefl.errors import ParameterError, SecureFLError
 from securefl.quantize import Quantizer
 from securefl.secagg import RoundResult, aggregate, run_round, schemes
 from securefl.secagg.base import RoundContext, Setup
+from securefl.secagg.paillier_sum import shipped_options
 from securefl.types import ClientId, FloatVector, SystemRng
 
 pytestmark = pytest.mark.contract
@@ -19,6 +20,8 @@ CLIENTS = tuple(ClientId(i) for i in range(1, 6))
 WEIGHTS = dict(zip(CLIENTS, (3, 1, 7, 2, 5), strict=True))
 LENGTH = 301
 MODEL = b"m" * 32
+OPTIONS = {"paillier": shipped_options(2048)}
+"""A dealer of a fresh threshold key would be waited for; every other scheme runs with its defaults."""
 
 
 def make_updates(length: int = LENGTH) -> dict[ClientId, FloatVector]:
@@ -33,7 +36,9 @@ def quantizer() -> Quantizer:
 
 @pytest.fixture(scope="module", params=SCHEMES)
 def setup(request: pytest.FixtureRequest, quantizer: Quantizer) -> Setup:
-    return schemes()[request.param](CLIENTS, quantizer=quantizer, run_id=b"r" * 32, rng=SystemRng())
+    return schemes()[request.param](
+        CLIENTS, quantizer=quantizer, run_id=b"r" * 32, rng=SystemRng(), options=OPTIONS.get(request.param)
+    )
 
 
 _round = iter(range(1, 10_000))
@@ -117,7 +122,7 @@ def test_a_truncated_message_is_refused(setup: Setup, quantizer: Quantizer) -> N
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_aggregate_runs_a_whole_round(scheme: str) -> None:
     updates = make_updates(33)
-    result = aggregate(scheme, updates, rng=SystemRng())
+    result = aggregate(scheme, updates, rng=SystemRng(), options=OPTIONS.get(scheme))
     assert np.abs(result.total - sum(updates.values())).max() <= result.quantization_bound * (1 + 1e-9)
     assert {message.sender for message in result.transcript} >= set(CLIENTS)
 
@@ -131,13 +136,13 @@ def test_an_unknown_scheme_is_named() -> None:
 def test_bad_inputs_are_refused(scheme: str) -> None:
     updates = make_updates()
     with pytest.raises(ParameterError, match="weights"):
-        aggregate(scheme, updates, rng=SystemRng(), weights={CLIENTS[0]: 1})
+        aggregate(scheme, updates, rng=SystemRng(), options=OPTIONS.get(scheme), weights={CLIENTS[0]: 1})
     with pytest.raises(ParameterError, match="phase 'lunch'"):
-        aggregate(scheme, updates, rng=SystemRng(), dropouts={CLIENTS[0]: "lunch"})
+        aggregate(scheme, updates, rng=SystemRng(), options=OPTIONS.get(scheme), dropouts={CLIENTS[0]: "lunch"})
     with pytest.raises(ParameterError, match="lengths"):
-        aggregate(scheme, {**updates, CLIENTS[0]: np.zeros(3)}, rng=SystemRng())
+        aggregate(scheme, {**updates, CLIENTS[0]: np.zeros(3)}, rng=SystemRng(), options=OPTIONS.get(scheme))
     with pytest.raises(ParameterError, match=r"client 2.* not finite"):
-        aggregate(scheme, {**updates, CLIENTS[1]: np.full(LENGTH, np.nan)}, rng=SystemRng())
+        aggregate(scheme, {**updates, CLIENTS[1]: np.full(LENGTH, np.nan)}, rng=SystemRng(), options=OPTIONS.get(scheme))
 
 
 def _context(setup: Setup, round: int) -> RoundContext:

@@ -113,7 +113,7 @@ def test_contexts() -> None:
 
 def test_lists_uploads_and_requests() -> None:
     quantizer = Quantizer.for_sum(5, clip=1.0, max_weight=8)
-    options = paillier_sum.PaillierOptions(bits=2048)
+    options = paillier_sum.PaillierOptions(decryption=paillier_sum.Decryption.SINGLE, bits=2048)
     setup = paillier_sum.set_up(CLIENTS, quantizer=quantizer, run_id=bytes(32), rng=CountingRng(), options=options)
     scheme = setup.round(RoundContext(run_id=bytes(32), round=1, roster_hash=setup.roster_hash, model_hash=bytes(32)))
     clients = {me: scheme.client(me, np.array([1, 2], dtype=np.uint32), rng=CountingRng(me)) for me in CLIENTS}

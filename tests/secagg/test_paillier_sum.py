@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,13 +14,13 @@ from securefl.quantize import Quantizer
 from securefl.secagg import run_round
 from securefl.secagg.base import RoundContext
 from securefl.secagg.committed import BadCiphertextError
-from securefl.secagg.paillier_sum import PaillierOptions, SingleSetup, set_up
+from securefl.secagg.paillier_sum import Decryption, PaillierOptions, SingleSetup, set_up
 from securefl.types import ClientId, SystemRng
 
 CLIENTS = tuple(ClientId(i) for i in range(1, 6))
 RUN = b"p" * 32
 QUANTIZER = Quantizer.for_sum(5, clip=1.0)
-SHORT = PaillierOptions(bits=2048)
+SHORT = PaillierOptions(decryption=Decryption.SINGLE, bits=2048)
 
 
 @lru_cache(maxsize=1)
@@ -77,12 +78,12 @@ def test_a_partner_that_encrypts_too_large_a_value_is_noticed_only_at_the_top_sl
 
 def test_key_lengths_outside_their_bounds_are_refused_and_short_ones_named() -> None:
     with pytest.raises(ParameterError, match="bits=1024"):
-        set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=PaillierOptions(bits=1024))
+        set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=replace(SHORT, bits=1024))
     assert any("2048 bits, fewer than 3072" in warning for warning in setup().warnings)
 
 
 def test_the_published_half_length_exponent_can_be_chosen() -> None:
-    options = PaillierOptions(bits=2048, exponent_bits=0)
+    options = PaillierOptions(decryption=Decryption.SINGLE, bits=2048, exponent_bits=0)
     half = set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=options)
     updates = {me: np.array([0.5, -0.25]) for me in CLIENTS}
     result = run_round(

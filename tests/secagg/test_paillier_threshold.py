@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import pytest
-from stand_ins import ROOT, CountingRng
+from stand_ins import CountingRng
 
 from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
 from securefl.quantize import Quantizer
@@ -15,7 +15,7 @@ from securefl.secagg import run_round
 from securefl.secagg.base import DECRYPTOR_BASE, ClientState, Continue, Finished, RoundContext, ServerState
 from securefl.secagg.committed import BadAnswerError, CommittedScheme, Opening
 from securefl.secagg.committed_messages import encode_answer, read_answer, request_hash
-from securefl.secagg.paillier_sum import Decryption, PaillierOptions, ThresholdSetup, set_up
+from securefl.secagg.paillier_sum import PaillierOptions, ThresholdSetup, set_up, shipped_options
 from securefl.secagg.policy import Policy
 from securefl.types import ClientId, SystemRng
 
@@ -27,9 +27,7 @@ _rounds = iter(range(1, 1000))
 
 
 def options(policy: Policy | None = None) -> PaillierOptions:
-    content = json.loads((ROOT / "tests/vectors/paillier_safe_primes.json").read_text())
-    primes = int(content["p"], 16), int(content["q"], 16)
-    return PaillierOptions(bits=2048, decryption=Decryption.THRESHOLD, safe_primes=primes, policy=policy)
+    return replace(shipped_options(2048), policy=policy)
 
 
 @lru_cache(maxsize=1)
@@ -120,5 +118,6 @@ def test_policy_and_dealer_are_stated() -> None:
     assert setup().answers == setup().consortium.roster.policy.threshold == 4
     assert any("trusted-dealer" in warning for warning in setup().warnings)
     assert not any("single-decryptor" in warning for warning in setup().warnings)
+    assert any("test-key" in warning for warning in setup().warnings)
     with pytest.raises(ParameterError, match="threshold"):
         options(Policy(parties=5, threshold=2))
