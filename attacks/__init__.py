@@ -1,6 +1,6 @@
 """Attacks on federated training over sparse chemistry inputs: what each party really learns, as figures with intervals.
 
-``audit`` runs everything on one arm of a run. The single attacks also work on an auditor's own tensors:
+:func:`attacks.audit.audit` runs everything on one arm of a run. The single attacks also work on an auditor's own tensors:
 
 >>> import numpy as np
 >>> from attacks import fingerprint_recovery, union_of_bits
@@ -14,24 +14,24 @@
 
 from __future__ import annotations
 
-from attacks.audit import NAMES, audit
 from attacks.bit_union import could_be_member, union_of_bits
 from attacks.fingerprint_recovery import Recovery, fingerprint_recovery
+from attacks.interface import AdversaryView, Attack, Claims, Found
 from attacks.label_inference import Labels, label_inference
 from attacks.lira import lira
 from attacks.membership_loss import membership_loss
 from attacks.rmia import rmia
 from attacks.score import Score, auc, clopper_pearson, min_certifiable_fpr, tpr_at_fpr
-from attacks.view import AdversaryView
 
 __all__ = [
-    "NAMES",
     "AdversaryView",
+    "Attack",
+    "Claims",
+    "Found",
     "Labels",
     "Recovery",
     "Score",
     "auc",
-    "audit",
     "clopper_pearson",
     "could_be_member",
     "fingerprint_recovery",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
-from attacks import membership, updates
 from attacks.controls import exposed_control
-from attacks.membership import Target, attack_membership
+from attacks.first_layer import RECOVERY
+from attacks.isolation.pool import Pool
+from attacks.jobs import Desk
+from attacks.membership_views import attack_membership
+from attacks.registry import NAMES
+from attacks.target import Target
 from attacks.updates import attack_as_run, attack_exposed
 from securefl.chem.dataset import Dataset
-from securefl.config import ArmName, RunConfig
+from securefl.config import RunConfig
 from securefl.errors import InputError
 from securefl.records import ArmRecord, AttackRecord, AuditRecord, ControlRecord, View, read_record, write_record
 from securefl.types import Progress, Rng, silent
 
-NAMES = (*membership.NAMES, *updates.NAMES)
 UNPROTECTED = "plaintext"
 """The arm on whose exposed release every first-layer attack must succeed."""
 
@@ -25,11 +30,12 @@ def audit(
     dataset: Dataset,
     *,
     config: RunConfig,
-    arm: ArmName,
+    arm: str,
     rng: Rng,
     progress: Progress = silent,
     only: str | None = None,
     view: str | None = None,
+    pool: Pool | None = None,
 ) -> AuditRecord:
     """Return what every attack gets on ``arm``, and write it to ``RUN/attacks/ARM.json`` unless the attacks are narrowed.
 
@@ -38,10 +44,12 @@ def audit(
         dataset: what the run was trained on. config: the run's.
         rng: keys, masks and privacy noise of the exposed releases, and the operator's unknown bit order.
         only: run this attack alone. view: run only attacks from this view.
+        pool: the processes that attacks run in; a pool of its own where it is ``None``.
 
     Raises:
         InputError: the arm is not finished or a file of it can't be read; no attack or view of that name.
         ProtocolAbort: the arm's protocol stopped on the exposed release.
+        AttackFailedError: an attack's process ended without claims.
     """
     if only is not None and only not in NAMES:
         raise InputError(f"attack {only!r} is unknown, must be one of {', '.join(NAMES)}")
@@ -59,19 +67,21 @@ def audit(
         rng=rng,
         progress=lambda what, done, total: progress(f"attacks on {arm}: {what}", done, total),
     )
-    attacks, controls = attack_membership(target, wanted=lambda name: wanted(name, "V4"))
-    attacks += attack_as_run(target, wanted=wanted)
-    attacks += attack_exposed(target, wanted=wanted)
-    controls += _positive_controls(target, attacks, only=only, view=view)
+    with nullcontext(pool) if pool is not None else Pool() as processes:
+        desk = Desk(processes, wanted, progress=target.progress)
+        controls = attack_membership(target, desk)
+        attack_as_run(target, desk)
+        attack_exposed(target, desk)
+        attacks = desk.records()
+    controls += _positive_controls(target, attacks, desk)
     record = AuditRecord(attacks=tuple(attacks), controls=tuple(controls))
     if only is None and view is None:
         write_record(record, run / "attacks" / f"{arm}.json")
     return record
 
 
-def _positive_controls(
-    target: Target, attacks: list[AttackRecord], *, only: str | None, view: str | None
-) -> list[ControlRecord]:
-    if target.arm != UNPROTECTED or only not in (None, "fingerprint_recovery"):
+def _positive_controls(target: Target, attacks: Sequence[AttackRecord], desk: Desk) -> list[ControlRecord]:
+    if target.arm != UNPROTECTED:
         return []
-    return [exposed_control(target.arm, each, attacks) for each in updates.VIEWS if view in (None, each)]
+    views = [each for each in RECOVERY.views if desk.wanted(RECOVERY.name, each)]
+    return [exposed_control(target.arm, each, attacks) for each in views]

@@ -1,39 +1,24 @@
-"""The first-layer attacks on one view, scored: union of bits, exact fingerprint recovery, label inference.
+"""The first-layer attacks as the framework runs them: union of bits, exact fingerprint recovery, label inference.
 
-The attacks get the view; the truth is opened here, afterwards.
+Each ``run_*`` reads a view alone and claims; each ``score_*`` compares claims with the truth, in another process.
 """
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from attacks.bit_union import could_be_member, union_of_bits, union_scores
-from attacks.fingerprint_recovery import Recovery, fingerprint_recovery
-from attacks.label_inference import label_inference, label_score
-from attacks.score import Score, proportion
-from attacks.view import AdversaryView, Case, Truth
-from securefl.types import Progress, silent
+from attacks.fingerprint_recovery import fingerprint_recovery
+from attacks.interface import AdversaryView, Attack, Claims, Found
+from attacks.label_inference import Labels, label_inference, label_score
+from attacks.score import proportion
+from attacks.view import Truth, layers_in
+from securefl.records import View
 
 MOST_COMPARED = 1000
-Found = tuple[list[Score], dict[str, float], str]
-"""Scores, figures beside them, and a note."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What one attack got on one view."""
-
-    attack: str
-    scores: tuple[Score, ...]
-    detail: dict[str, float]
-    note: str
-    seconds: float
+VIEWS: tuple[View, ...] = ("V3", "V2", "V2c", "V1")
 
 
 def patterns(fingerprints: sp.csr_matrix) -> list[bytes]:
@@ -68,29 +53,77 @@ def _released_part(truth: sp.csr_matrix, seen: NDArray[np.int64]) -> set[bytes]:
     return {pattern for pattern in patterns(part) if pattern}
 
 
-def score_recovery(recovery: Recovery, view: AdversaryView, truth: Truth) -> Found:
+def stated_noise(view: AdversaryView) -> float | None:
+    """Return the noise on an entry that the view states, ``None`` where the attack has to estimate it."""
+    noise = view.facts["noise"]
+    return None if noise is None else float(noise)
+
+
+def found_fingerprints(claims: Claims) -> sp.csr_matrix:
+    """Return the fingerprints that a recovery claims, CSR (k, bits)."""
+    indices, indptr = claims["indices"], claims["indptr"]
+    shape = (len(indptr) - 1, int(claims["bits"][0]))
+    return sp.csr_matrix((np.ones(len(indices), dtype=np.uint8), indices, indptr), shape=shape)
+
+
+def run_union(view: AdversaryView, earlier: Claims) -> Claims:
+    """Claim ``union``: the bits that some compound has."""
+    return {"union": union_of_bits(view.tensors["delta"], noise=stated_noise(view))}
+
+
+def score_union(claims: Claims, earlier: Claims, truth: Truth) -> Found:
+    """Return precision and recall of the union of bits."""
+    union = claims["union"]
+    support = np.bincount(truth.fingerprints.indices, minlength=truth.fingerprints.shape[1])
+    scores = union_scores(union, support, known=truth.known)
+    detail = {"named": float(len(union)), "library_excluded": 1 - float(could_be_member(union, truth.library).mean())}
+    note = "" if scores else "the attacker's own compounds have every bit: nothing is left to find out"
+    return Found(scores=scores, detail=detail, note=note)
+
+
+def run_recovery(view: AdversaryView, earlier: Claims) -> Claims:
+    """Claim ``indices`` and ``indptr`` of fingerprints over ``bits``, their ``factors``, and the bits that were ``seen``."""
+    delta, noise = view.tensors["delta"], stated_noise(view)
+    found = fingerprint_recovery(
+        delta, layer=layers_in(view)[0], noise=noise, seconds=float(view.facts["seconds"] or 0)
+    )
+    return {
+        "indices": found.fingerprints.indices.astype(np.int64),
+        "indptr": found.fingerprints.indptr.astype(np.int64),
+        "bits": np.array([delta.shape[0]]),
+        "factors": found.factors,
+        "seen": union_of_bits(delta, noise=noise),
+        "rank": np.array([found.rank]),
+        "saturated": np.array([found.saturated]),
+        "finished": np.array([found.finished]),
+    }
+
+
+def score_recovery(claims: Claims, earlier: Claims, truth: Truth) -> Found:
     """Return the exact-match rate, its precision, and how near the rest came; chance is looking up a public library."""
-    true, found, library = (set(patterns(m)) for m in (truth.fingerprints, recovery.fingerprints, truth.library))
+    recovered = found_fingerprints(claims)
+    true, found, library = (set(patterns(m)) for m in (truth.fingerprints, recovered, truth.library))
     hits = len(true & found)
     scores = [proportion("exact", hits, len(true), chance=len(true & library) / len(true))]
     if found:
         scores.append(proportion("precision", hits, len(found), chance=len(true & library) / max(len(library), 1)))
-    part = _released_part(truth.fingerprints, union_of_bits(view.delta, noise=view.noise))
+    part = _released_part(truth.fingerprints, claims["seen"])
     if part:
         # What a guard withholds can't come back; how much of what it lets through does is a score of its own.
         scores.append(proportion("released_part_exact", len(part & found), len(part), chance=0.0))
     detail = {
         "recovered": float(len(found)),
-        "rank": float(recovery.rank),
-        "mean_tanimoto": best_tanimoto(truth.fingerprints, recovery.fingerprints),
+        "rank": float(claims["rank"][0]),
+        "mean_tanimoto": best_tanimoto(truth.fingerprints, recovered),
         "mean_tanimoto_of_library": best_tanimoto(truth.fingerprints, truth.library),
     }
     note = ""
-    if recovery.saturated:
-        note = f"the update has full rank {recovery.rank}: more directions than the layer can keep apart, nothing decodes"
-    elif not recovery.finished:
+    if claims["saturated"][0]:
+        rank = int(claims["rank"][0])
+        note = f"the update has full rank {rank}: more directions than the layer can keep apart, nothing decodes"
+    elif not claims["finished"][0]:
         note = "stopped at its time limit: a lower bound"
-    return scores, detail, note
+    return Found(scores=tuple(scores), detail=detail, note=note)
 
 
 def true_labels(recovered: sp.csr_matrix, truth: Truth) -> NDArray[np.int8]:
@@ -102,46 +135,40 @@ def true_labels(recovered: sp.csr_matrix, truth: Truth) -> NDArray[np.int8]:
     return np.array([one.copy().pop() if len(one) == 1 else 0 for one in found], dtype=np.int8)
 
 
-def run_union(view: AdversaryView, truth: Truth) -> Found:
-    """Return precision and recall of the union of bits."""
-    union = union_of_bits(view.delta, noise=view.noise)
-    support = np.bincount(truth.fingerprints.indices, minlength=truth.fingerprints.shape[1])
-    scores = union_scores(union, support, known=view.own)
-    detail = {"named": float(len(union)), "library_excluded": 1 - float(could_be_member(union, truth.library).mean())}
-    return list(scores), detail, "" if scores else "the attacker's own compounds have every bit: nothing is left to find out"
+def run_labels(view: AdversaryView, earlier: Claims) -> Claims:
+    """Claim the ``task`` of each recovered compound and the ``signal`` whose sign is its label."""
+    labels = label_inference(found_fingerprints(earlier), earlier["factors"], layers=layers_in(view))
+    return {"task": labels.task, "signal": labels.signal}
 
 
-def run_labels(recovery: Recovery, view: AdversaryView, truth: Truth) -> Found:
+def score_labels(claims: Claims, earlier: Claims, truth: Truth) -> Found:
     """Return the accuracy of the labels of recovered compounds."""
-    labels = label_inference(recovery.fingerprints, recovery.factors, layers=view.layers)
-    score, known = label_score(labels, true_labels(recovery.fingerprints, truth))
+    labels = Labels(task=claims["task"], signal=claims["signal"])
+    score, known = label_score(labels, true_labels(found_fingerprints(earlier), truth))
     detail = {"tasks_found": float(labels.task.max(initial=-1) + 1), "known_compounds": float(known)}
     if score is None:
-        return [], detail, "no two recovered compounds share a task: no label to infer"
-    return [score], detail, f"sign of the error signal in {known} tasks, each oriented by one known compound (not counted)"
+        return Found(detail=detail, note="no two recovered compounds share a task: no label to infer")
+    note = f"sign of the error signal in {known} tasks, each oriented by one known compound (not counted)"
+    return Found(scores=(score,), detail=detail, note=note)
 
 
-def attack_first_layer(
-    case: Case, *, wanted: Callable[[str], bool], seconds: float, progress: Progress = silent
-) -> list[Outcome]:
-    """Return what the ``wanted`` attacks get on ``case``; recovery stops after ``seconds``."""
-    outcomes = []
-    view, truth = case.view, case.truth
-
-    def timed(attack: str, run: Callable[[], Found], extra: float = 0.0) -> None:
-        begin = time.monotonic()
-        scores, detail, note = run()
-        spent = time.monotonic() - begin + extra
-        outcomes.append(Outcome(attack=attack, scores=tuple(scores), detail=detail, note=note, seconds=spent))
-
-    if wanted("union_of_bits"):
-        timed("union_of_bits", lambda: run_union(view, truth))
-    if wanted("fingerprint_recovery") or wanted("label_inference"):
-        recovery = fingerprint_recovery(
-            view.delta, layer=view.layers[0], noise=view.noise, seconds=seconds, progress=progress
-        )
-        if wanted("fingerprint_recovery"):
-            timed("fingerprint_recovery", lambda: score_recovery(recovery, view, truth), recovery.seconds)
-        if wanted("label_inference"):
-            timed("label_inference", lambda: run_labels(recovery, view, truth))
-    return outcomes
+UNION = Attack(
+    name="union_of_bits", asset="substructure", views=VIEWS, reads=("delta",), run=run_union, score=score_union
+)
+RECOVERY = Attack(
+    name="fingerprint_recovery",
+    asset="structure",
+    views=VIEWS,
+    reads=("delta", "layer.*"),
+    run=run_recovery,
+    score=score_recovery,
+)
+LABELS = Attack(
+    name="label_inference",
+    asset="label",
+    views=VIEWS,
+    reads=("layer.*",),
+    run=run_labels,
+    score=score_labels,
+    needs="fingerprint_recovery",
+)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from attacks.candidates import Candidates
-from attacks.shadows import Shadows
+from attacks.shadow_losses import Shadows
 
 Matrix = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from attacks.candidates import Candidates
-from attacks.shadows import Shadows
+from attacks.shadow_losses import Shadows
 
 
 def log_likelihoods(losses: NDArray[np.float64], candidates: Candidates, *, spread: float) -> NDArray[np.float64]:

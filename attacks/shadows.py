@@ -14,7 +14,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.candidates import losses_with
+from attacks.shadow_losses import Shadows
 from securefl.chem.dataset import Dataset, Fold, TaskKind
 from securefl.config import RunConfig
 from securefl.errors import ParameterError
@@ -31,14 +31,6 @@ from securefl.types import Progress, silent
 
 TrainShadow = Callable[[Dataset, int], Model]
 """Trains one shadow on a dataset whose fold column says what to train on; the number seeds it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shadows:
-    """``losses`` float64 (k, cells) of each shadow on each cell; ``inside`` bool (k, compounds), whether it trained on it."""
-
-    losses: NDArray[np.float64]
-    inside: NDArray[np.bool_]
 
 
 def halves(dataset: Dataset, count: int, *, seed: int) -> NDArray[np.bool_]:

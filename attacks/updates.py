@@ -1,88 +1,53 @@
-"""The first-layer attacks on everything that one arm released: ``as-run`` and ``exposed``, from V3, V2 and V1.
+"""Builds the first-layer views of everything that one arm released: ``as-run`` and ``exposed``, from V3, V2, V2c and V1.
 
 V3 under a secure scheme is what is left when all other partners work together: the sum without theirs is the last one's
-update. The attacker in V1 is the partner with the most compounds; in V3 the victim is the smallest.
+update. The attacker in V1 is the partner with the most compounds; in V3 the victim is the smallest; in V2c all but the two
+smallest work with the operator: the most that a scheme for sums can be asked to stand.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 
 import numpy as np
 
 from attacks.exposed import Bench, Defence, exposed_single, exposed_sum
-from attacks.first_layer import Outcome, attack_first_layer
-from attacks.membership import Target
+from attacks.first_layer import LABELS, RECOVERY, UNION, VIEWS
+from attacks.jobs import Desk, Job, not_run
 from attacks.released import Released, load_as_run
-from attacks.view import Case, opened_sum, single_update, sum_minus_own
+from attacks.target import Target
+from attacks.view import Case, opened_sum, single_update, sum_minus_colluders, sum_minus_own
 from securefl.errors import InputError
 from securefl.federation.protocols import quantizer_for
-from securefl.records import AttackRecord, View
+from securefl.recipes import APPROXIMATE
+from securefl.records import View
 
-NAMES = ("union_of_bits", "fingerprint_recovery", "label_inference")
-ASSETS = {"union_of_bits": "substructure", "fingerprint_recovery": "structure", "label_inference": "label"}
-VIEWS: tuple[View, ...] = ("V3", "V2", "V1")
+ALL = (UNION, RECOVERY, LABELS)
 COLLUSION = "the update itself is in sight only if all other partners work together"
 WITHOUT_PROTECTION = ("plaintext",)
-APPROXIMATE = ("ckks",)
-Wanted = Callable[[str, View], bool]
 
 
-def _not_run(target: Target, wanted: Wanted, release: str, views: tuple[View, ...], reason: str) -> list[AttackRecord]:
-    return [
-        AttackRecord.model_validate(
-            {
-                "name": name,
-                "view": view,
-                "arm": target.arm,
-                "release": release,
-                "status": "not_run",
-                "reason": reason,
-                "asset": ASSETS[name],
-            }
-        )
-        for view in views
-        for name in NAMES
-        if wanted(name, view)
-    ]
-
-
-def _records(target: Target, case: Case, outcome: Outcome) -> Iterator[AttackRecord]:
-    released, view = case.released, case.view
-    notes = [released.note, outcome.note]
-    if view.view == "V3" and target.record.scheme not in WITHOUT_PROTECTION:
-        notes.append(COLLUSION)
-    about: dict[str, object] = {
-        "name": outcome.attack,
-        "view": view.view,
+def _about(target: Target, case: Case) -> Mapping[str, object]:
+    return {
         "arm": target.arm,
-        "release": released.name,
-        "asset": ASSETS[outcome.attack],
-        "coordinates": view.coordinates,
-        "reason": "; ".join(note for note in notes if note),
-        "bits": view.delta.shape[0],
+        "release": case.released.name,
+        "coordinates": case.view.coordinates,
+        "bits": case.view.delta.shape[0],
         "compounds": case.compounds,
-        "optimiser": released.optimiser,
-        "seconds": outcome.seconds,
-        "detail": outcome.detail,
+        "optimiser": case.released.optimiser,
     }
-    if not outcome.scores:
-        yield AttackRecord.model_validate({**about, "status": "not_run"})
-    for score in outcome.scores:
-        yield AttackRecord.model_validate(
-            {
-                **about,
-                "status": "run",
-                "metric": score.metric,
-                "value": score.value,
-                "k": score.k,
-                "n": score.n,
-                "ci_low": score.low,
-                "ci_high": score.high,
-                "chance": score.chance,
-            }
-        )
+
+
+def _job(target: Target, case: Case) -> Job:
+    protected = case.view.view == "V3" and target.record.scheme not in WITHOUT_PROTECTION
+    return Job(
+        view=case.view.pack(seconds=target.config.attacks.seconds_per_recovery),
+        attacks=ALL,
+        truth=case.truth,
+        about=_about(target, case),
+        notes=(case.released.note, COLLUSION if protected else ""),
+    )
 
 
 def _by_size(released: Released) -> list[int]:
@@ -106,85 +71,70 @@ def _silence(released: Released) -> str:
     return f"{silent} partner's update is zero in this round: the smallest of the others is attacked" if silent else ""
 
 
-def _attacked(target: Target, wanted: Wanted, cases: Iterator[Case]) -> list[AttackRecord]:
-    records: list[AttackRecord] = []
-    for case in cases:
-        view = case.view.view
-        label = f"{case.released.name} release, view {view}"
-        outcomes = attack_first_layer(
-            case,
-            wanted=lambda name, view=view: wanted(name, view),  # type: ignore[misc]
-            seconds=target.config.attacks.seconds_per_recovery,
-            progress=lambda what, done, total, label=label: target.progress(f"{label}: {what}", done, total),  # type: ignore[misc]
-        )
-        for outcome in outcomes:
-            records += _records(target, case, outcome)
-    return records
-
-
 def _scramble(target: Target) -> np.random.Generator:
     """Return a fresh order's generator: its key comes from the secure source and is forgotten, so no attack can have it."""
     return np.random.default_rng(int.from_bytes(target.rng.bytes(16), "little"))
 
 
-def attack_as_run(target: Target, *, wanted: Wanted) -> list[AttackRecord]:
-    """Return what the attacks get on the first round that the arm really sent.
+def _any(desk: Desk, view: View) -> bool:
+    return any(desk.wanted(attack.name, view) for attack in ALL)
+
+
+def _put_sum(target: Target, desk: Desk, released: Released) -> None:
+    """Put the views that look at an opened sum on the desk."""
+    order = _by_size(released)
+    if _any(desk, "V2"):
+        desk.put(_job(target, opened_sum(released, scramble=_scramble(target))))
+    if _any(desk, "V2c") and len(order) > 2:
+        desk.put(_job(target, sum_minus_colluders(released, order[2:])))
+    if _any(desk, "V1"):
+        desk.put(_job(target, sum_minus_own(released, order[-1])))
+
+
+def attack_as_run(target: Target, desk: Desk) -> None:
+    """Put the first round that the arm really sent on the desk.
 
     Raises:
         InputError: the release can't be read.
     """
+    about = {"arm": target.arm, "release": "as-run"}
     if target.record.scheme is None:
-        return _not_run(target, wanted, "as-run", VIEWS, f"{target.arm} sends no update: there is nothing to attack")
+        reason = f"{target.arm} sends no update: there is nothing to attack"
+        desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=reason, about=about))
+        return
     step = quantizer_for(target.config.secagg, len(target.dataset.partners)).step
     noisy = target.record.dp is not None or target.record.scheme in APPROXIMATE
     released = load_as_run(target.run / "arms" / target.arm, target.dataset, step=step, noisy=noisy)
     if released is None:
-        return _not_run(target, wanted, "as-run", VIEWS, "the first layer is frozen in this arm: none of it is released")
-    order = _by_size(released)
+        reason = "the first layer is frozen in this arm: none of it is released"
+        desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=reason, about=about))
+        return
     released = dataclasses.replace(released, note=_silence(released))
-
-    def cases() -> Iterator[Case]:
-        if _any(wanted, "V3"):
-            yield single_update(released, order[0])
-        if _any(wanted, "V2"):
-            yield opened_sum(released, scramble=_scramble(target))
-        if _any(wanted, "V1"):
-            yield sum_minus_own(released, order[-1])
-
-    return _attacked(target, wanted, cases())
+    if _any(desk, "V3"):
+        desk.put(_job(target, single_update(released, _by_size(released)[0])))
+    _put_sum(target, desk, released)
 
 
-def attack_exposed(target: Target, *, wanted: Wanted) -> list[AttackRecord]:
-    """Return what the attacks get on the exposed releases under the arm's own scheme, guard and privacy.
+def attack_exposed(target: Target, desk: Desk) -> None:
+    """Put the exposed releases under the arm's own scheme, guard and privacy on the desk.
 
     Raises:
         ProtocolAbort: the arm's protocol stopped.
     """
     record = target.record
-    if record.scheme is None:
-        return []
+    if record.scheme is None or not any(_any(desk, view) for view in VIEWS):
+        return
     guard_k = target.config.guard.k if record.guard is not None else None
     defence = Defence(scheme=record.scheme, guard_k=guard_k, dp=record.dp)
-    bench = Bench.of(target.dataset, config=target.config, defence=defence, rng=target.rng)
-
-    def cases() -> Iterator[Case]:
-        if _any(wanted, "V3"):
+    try:
+        bench = Bench.of(target.dataset, config=target.config, defence=defence, rng=target.rng)
+        if _any(desk, "V3"):
             target.progress("exposed release of one partner", 0, 1)
             single, partner = exposed_single(bench)
-            yield single_update(single, partner)
-        if _any(wanted, "V2") or _any(wanted, "V1"):
+            desk.put(_job(target, single_update(single, partner)))
+        if any(_any(desk, view) for view in VIEWS if view != "V3"):
             target.progress("exposed secure sum", 0, 1)
-            summed = exposed_sum(bench)
-            if _any(wanted, "V2"):
-                yield opened_sum(summed, scramble=_scramble(target))
-            if _any(wanted, "V1"):
-                yield sum_minus_own(summed, _by_size(summed)[-1])
-
-    try:
-        return _attacked(target, wanted, cases())
+            _put_sum(target, desk, exposed_sum(bench))
     except InputError as error:
-        return _not_run(target, wanted, "exposed", VIEWS, str(error))
-
-
-def _any(wanted: Wanted, view: View) -> bool:
-    return any(wanted(name, view) for name in NAMES)
+        about = {"arm": target.arm, "release": "exposed"}
+        desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=str(error), about=about))

@@ -3,16 +3,17 @@
 ==  ========================================================================================================
 V1  a partner: the opened sum, its own update and compounds (so the sum without itself), the trunk, the bit order
 V2  the operator: the opened sum and the trunk, in a bit order that a key it lacks has scrambled
+V2c the operator with colluding partners: the sum without theirs, their compounds, the trunk, the bit order
 V3  whoever sees one partner's update: no secure aggregation, or all other partners work together
 V4  the auditor: everything, see :mod:`attacks.candidates`
 ==  ========================================================================================================
 
-A :class:`Case` pairs a view with its truth; only the scorer opens the truth. In this process that is a matter of which object
-is passed on, not of isolation.
+A :class:`Case` pairs a view with its truth: the view is packed into a file for the attack's process, the truth stays here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from attacks.interface import AdversaryView, Fact
 from attacks.label_inference import Layer
 from attacks.released import Contribution, Released
 from attacks.rows import Delta
@@ -31,7 +33,7 @@ CLEAR: Literal["clear"] = "clear"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdversaryView:
+class FirstLayerView:
     """What a first-layer attack may read.
 
     Attributes:
@@ -48,27 +50,58 @@ class AdversaryView:
     layers: tuple[Layer, ...]
     own: NDArray[np.int64]
 
+    def pack(self, *, seconds: float) -> AdversaryView:
+        """Return the view as the tensors and facts that an attack's process gets; recovery stops after ``seconds``."""
+        tensors: dict[str, NDArray[np.generic]] = {"delta": self.delta, "own": self.own}
+        for number, (weight, bias) in enumerate(self.layers):
+            tensors |= {f"layer.{number}.weight": weight, f"layer.{number}.bias": bias}
+        facts: dict[str, Fact] = {"coordinates": self.coordinates, "noise": self.noise, "seconds": seconds}
+        return AdversaryView(view=self.view, tensors=tensors, facts=facts)
+
+
+def layers_in(view: AdversaryView) -> tuple[Layer, ...]:
+    """Return the public trunk's layers in ``view``, as far as it may read them."""
+    found: list[Layer] = []
+    while (stem := f"layer.{len(found)}") + ".weight" in view.tensors:
+        found.append((view.tensors[f"{stem}.weight"], view.tensors[f"{stem}.bias"]))
+    return tuple(found)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What the scorer compares with: fingerprints CSR (n, bits) in the view's bit order, labels int8 (n,), a library."""
+    """What the scorer compares with.
+
+    Attributes:
+        fingerprints: CSR (n, bits) in the view's bit order. label: int8 (n,). library: CSR, compounds that nobody trained on.
+        known: bits that the attacker could not have missed (its own), int64; finding those counts for nothing.
+    """
 
     fingerprints: sp.csr_matrix
     label: NDArray[np.int8]
     library: sp.csr_matrix
+    known: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A view with its truth, and what the record says about the release."""
 
-    view: AdversaryView
+    view: FirstLayerView
     truth: Truth
     released: Released
     compounds: int
 
 
-def _truth(released: Released, parts: list[Contribution], order: NDArray[np.int64] | None) -> Truth:
+NOBODY = np.zeros(0, dtype=np.int64)
+
+
+def _truth(
+    released: Released,
+    parts: list[Contribution],
+    *,
+    order: NDArray[np.int64] | None = None,
+    known: NDArray[np.int64] = NOBODY,
+) -> Truth:
     compounds = np.concatenate([part.compounds for part in parts])
     label = np.concatenate([part.label for part in parts])
     fingerprints, library = released.fingerprints[compounds], released.library
@@ -76,7 +109,7 @@ def _truth(released: Released, parts: list[Contribution], order: NDArray[np.int6
         fingerprints, library = fingerprints[:, released.bits], library[:, released.bits]
     if order is not None:
         fingerprints, library = fingerprints[:, order], library[:, order]
-    return Truth(fingerprints=fingerprints.tocsr(), label=label, library=library.tocsr())
+    return Truth(fingerprints=fingerprints.tocsr(), label=label, library=library.tocsr(), known=known)
 
 
 def _layers(released: Released, order: NDArray[np.int64] | None = None) -> tuple[Layer, ...]:
@@ -84,9 +117,6 @@ def _layers(released: Released, order: NDArray[np.int64] | None = None) -> tuple
     if released.bits is not None:
         weight = weight[released.bits]
     return ((weight if order is None else weight[order], bias), *rest)
-
-
-NOBODY = np.zeros(0, dtype=np.int64)
 
 
 def single_update(released: Released, partner: int) -> Case:
@@ -98,10 +128,10 @@ def single_update(released: Released, partner: int) -> Case:
     part = released.parts.get(partner)
     if part is None or part.update is None:
         raise ParameterError(f"the release {released.name!r} has no update of partner {partner}")
-    view = AdversaryView(
+    view = FirstLayerView(
         view="V3", coordinates=CLEAR, delta=part.update, noise=released.noise, layers=_layers(released), own=NOBODY
     )
-    return Case(view=view, truth=_truth(released, [part], None), released=released, compounds=len(part.compounds))
+    return Case(view=view, truth=_truth(released, [part]), released=released, compounds=len(part.compounds))
 
 
 def _sum_noise(released: Released, parts: list[Contribution]) -> float | None:
@@ -122,7 +152,7 @@ def opened_sum(released: Released, *, scramble: np.random.Generator) -> Case:
         raise ParameterError(f"the release {released.name!r} has no sum")
     parts = list(released.parts.values())
     order = scramble.permutation(len(released.total))
-    view = AdversaryView(
+    view = FirstLayerView(
         view="V2",
         coordinates=SCRAMBLED,
         delta=released.total[order],
@@ -131,7 +161,7 @@ def opened_sum(released: Released, *, scramble: np.random.Generator) -> Case:
         own=NOBODY,
     )
     return Case(
-        view=view, truth=_truth(released, parts, order), released=released, compounds=sum(len(p.compounds) for p in parts)
+        view=view, truth=_truth(released, parts, order=order), released=released, compounds=sum(len(p.compounds) for p in parts)
     )
 
 
@@ -141,25 +171,55 @@ def sum_minus_own(released: Released, attacker: int) -> Case:
     Raises:
         ParameterError: the release has no sum, or no update of the attacker.
     """
-    mine = released.parts.get(attacker)
-    if released.total is None or mine is None or mine.update is None:
-        raise ParameterError(f"the release {released.name!r} has no sum with a part of partner {attacker}")
-    own = mine.update.astype(np.float64)
-    if released.step > 0:
-        # The attacker knows its own rounding too, so that it subtracts exactly what it sent.
-        own = np.rint(own / released.step) * released.step
-    others = [part for partner, part in released.parts.items() if partner != attacker]
-    known = released.fingerprints[mine.compounds]
+    return _sum_minus(released, [attacker], "V1")
+
+
+def sum_minus_colluders(released: Released, colluders: Sequence[int]) -> Case:
+    """Return V2c: the opened sum without the updates of the partners that work with the operator, in their bit order.
+
+    Raises:
+        ParameterError: the release has no sum, no update of one of them, or fewer than two partners are left: that is V3.
+    """
+    if len(released.parts) - len(set(colluders)) < 2:
+        raise ParameterError(f"colluders={len(colluders)} must be <= {len(released.parts) - 2}: one partner alone is V3")
+    return _sum_minus(released, colluders, "V2c")
+
+
+def _without(released: Released, partners: Sequence[int]) -> NDArray[np.float64]:
+    """Return the opened sum without what ``partners`` sent, which they know to the last bit."""
+    if released.total is None:
+        raise ParameterError(f"the release {released.name!r} has no sum")
+    left = released.total
+    for partner in partners:
+        mine = released.parts.get(partner)
+        if mine is None or mine.update is None:
+            raise ParameterError(f"the release {released.name!r} has no update of partner {partner}")
+        own = mine.update.astype(np.float64)
+        if released.step > 0:
+            # A partner knows its own rounding too, so that it subtracts exactly what it sent.
+            own = np.rint(own / released.step) * released.step
+        left = left - mine.weight * own
+    return left
+
+
+def _sum_minus(released: Released, known_to: Sequence[int], name: View) -> Case:
+    left = _without(released, known_to)
+    others = [part for partner, part in released.parts.items() if partner not in known_to]
+    known = released.fingerprints[np.concatenate([released.parts[partner].compounds for partner in known_to])]
     if released.bits is not None:
         known = known[:, released.bits]
-    view = AdversaryView(
-        view="V1",
+    own = np.unique(known.indices).astype(np.int64)
+    view = FirstLayerView(
+        view=name,
         coordinates=CLEAR,
-        delta=released.total - mine.weight * own,
+        delta=left,
         noise=_sum_noise(released, others),
         layers=_layers(released),
-        own=np.unique(known.indices).astype(np.int64),
+        own=own,
     )
     return Case(
-        view=view, truth=_truth(released, others, None), released=released, compounds=sum(len(p.compounds) for p in others)
+        view=view,
+        truth=_truth(released, others, known=own),
+        released=released,
+        compounds=sum(len(p.compounds) for p in others),
     )

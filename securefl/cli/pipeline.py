@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attacks.audit import audit
+from attacks.isolation.pool import Pool
 from securefl.chem.dataset import Dataset
 from securefl.chem.folder import load
 from securefl.config import ArmName, RunConfig, parse_config
@@ -70,7 +71,7 @@ def attack_arms(
     """
     config = run_config(out, dataset)
     audits = {}
-    with timed(out, "attacks"):
+    with timed(out, "attacks"), Pool() as pool:
         for arm in ordered(config.arms):
             if not (arm_folder(out, arm) / ARM_FILE).exists():
                 raise InputError(f"{out}: arm {arm!r} is not finished: run it first")
@@ -80,7 +81,7 @@ def attack_arms(
                 audits[arm] = read_record(AuditRecord, kept)
                 continue
             audits[arm] = audit(
-                out, dataset, config=config, arm=arm, rng=rng, progress=progress, only=only, view=view
+                out, dataset, config=config, arm=arm, rng=rng, progress=progress, only=only, view=view, pool=pool
             )
     return audits
 

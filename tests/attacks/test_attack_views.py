@@ -12,9 +12,9 @@ from stand_ins import CountingRng
 
 from attacks.exposed import Bench, Defence, draw_batches, exposed_single, exposed_sum, refolded
 from attacks.fingerprint_recovery import fingerprint_recovery
-from attacks.first_layer import attack_first_layer, patterns
+from attacks.first_layer import LABELS, RECOVERY, UNION, patterns
 from attacks.released import Contribution, Released, labels_of, load_as_run
-from attacks.view import AdversaryView, Case, opened_sum, single_update, sum_minus_own
+from attacks.view import Case, FirstLayerView, opened_sum, single_update, sum_minus_colluders, sum_minus_own
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import RunConfig, parse_config
 from securefl.errors import InputError, ParameterError
@@ -89,7 +89,7 @@ def test_the_operator_gets_an_order_that_differs_every_time(released: Released) 
         product = case.truth.fingerprints @ case.view.layers[0][0]
         assert np.allclose(product, released.fingerprints[:12] @ released.layers[0][0], atol=1e-5)
     assert not np.array_equal(cases[0].view.delta, cases[1].view.delta)
-    names = {field.name for field in dataclasses.fields(AdversaryView)}
+    names = {field.name for field in dataclasses.fields(FirstLayerView)}
     assert names == {"view", "coordinates", "delta", "noise", "layers", "own"}
 
 
@@ -102,6 +102,25 @@ def test_views_that_a_release_cannot_give_are_refused(released: Released) -> Non
         single_update(released, 7)
     with pytest.raises(ParameterError, match="partner 7"):
         sum_minus_own(released, 7)
+    with pytest.raises(ParameterError, match="colluders=2 must be <= 1"):
+        sum_minus_colluders(released, [1, 2])
+
+
+def test_colluders_leave_the_sum_of_the_others(released: Released) -> None:
+    """With one of three colluding, the operator has what that partner has, under its own name."""
+    colluding, partner = sum_minus_colluders(released, [2]), sum_minus_own(released, 2)
+    assert np.array_equal(colluding.view.delta, partner.view.delta)
+    assert (colluding.view.view, colluding.view.coordinates) == ("V2c", "clear")
+    assert np.array_equal(colluding.truth.known, colluding.view.own)
+
+
+def test_a_view_gives_an_attack_what_it_reads_and_no_more(released: Released) -> None:
+    """The packed view is narrowed to named tensors; a name that it doesn't hold is refused."""
+    packed = opened_sum(released, scramble=np.random.default_rng(0)).view.pack(seconds=1.0)
+    assert set(packed.only(UNION.reads).tensors) == {"delta"}
+    assert set(packed.only(RECOVERY.reads).tensors) == {"delta", "layer.0.weight", "layer.0.bias"}
+    with pytest.raises(ParameterError, match="'truth'"):
+        packed.only(("truth",))
 
 
 def test_labels_are_signs_against_the_owners_training_mean(tiny_dataset: Dataset) -> None:
@@ -192,10 +211,11 @@ def test_exposed_release_under_differential_privacy_shows_nothing(tiny_dataset: 
     single, partner = exposed_single(bench)
     case = single_update(single, partner)
     assert case.view.noise is None
-    outcomes = {o.attack: o for o in attack_first_layer(case, wanted=lambda name: True, seconds=4.0)}
-    assert outcomes["fingerprint_recovery"].scores[0].k == 0
-    assert outcomes["label_inference"].scores == ()
-    rare = [s for s in outcomes["union_of_bits"].scores if s.metric == "single_compound_recall"]
+    view = case.view.pack(seconds=4.0)
+    union, recovered = (attack.run(view.only(attack.reads), {}) for attack in (UNION, RECOVERY))
+    assert RECOVERY.score(recovered, {}, case.truth).scores[0].k == 0
+    assert LABELS.score(LABELS.run(view, recovered), recovered, case.truth).scores == ()
+    rare = [s for s in UNION.score(union, {}, case.truth).scores if s.metric == "single_compound_recall"]
     assert rare[0].low <= rare[0].chance <= rare[0].high
 
 

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from stand_ins import CountingRng
 
-from attacks import audit
-from attacks.audit import NAMES
+from attacks.audit import audit
+from attacks.isolation.pool import Pool
+from attacks.registry import NAMES
 from securefl.chem.dataset import Dataset
-from securefl.config import ArmName, RunConfig, parse_config
+from securefl.config import RunConfig, parse_config
 from securefl.errors import InputError
 from securefl.evaluation.run import run
 from securefl.records import AttackRecord, AuditRecord, read_record
 
-ARMS: tuple[ArmName, ...] = ("standalone", "plaintext", "masking", "masking+guard")
+ARMS: tuple[str, ...] = ("standalone", "plaintext", "masking", "masking+guard")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run with what its audits need."""
+
+    out: Path
+    config: RunConfig
+    pool: Pool
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> tuple[Path, RunConfig]:
-    """A run of four arms, three rounds each."""
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> Iterator[Finished]:
+    """A run of four arms, three rounds each, and the processes that all attacks of this file run in."""
     config = parse_config(
         {
             "arms": ARMS,
@@ -33,15 +45,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) ->
     )
     out = tmp_path_factory.mktemp("run")
     run(tiny_dataset, config, out, rng=CountingRng())
-    return out, config
+    with Pool() as pool:
+        yield Finished(out, config, pool)
 
 
 def audited(
-    finished: tuple[Path, RunConfig], dataset: Dataset, arm: ArmName, *, only: str | None = None, view: str | None = None
+    finished: Finished, dataset: Dataset, arm: str, *, only: str | None = None, view: str | None = None
 ) -> AuditRecord:
     """The audit of one arm."""
-    out, config = finished
-    return audit(out, dataset, config=config, arm=arm, rng=CountingRng(), only=only, view=view)
+    return audit(
+        finished.out, dataset, config=finished.config, arm=arm, rng=CountingRng(), only=only, view=view, pool=finished.pool
+    )
 
 
 def rows(record: AuditRecord, **want: object) -> list[AttackRecord]:
@@ -49,7 +63,7 @@ def rows(record: AuditRecord, **want: object) -> list[AttackRecord]:
     return [a for a in record.attacks if all(getattr(a, name) == value for name, value in want.items())]
 
 
-def test_plaintext_is_caught_and_its_controls_hold(finished: tuple[Path, RunConfig], tiny_dataset: Dataset) -> None:
+def test_plaintext_is_caught_and_its_controls_hold(finished: Finished, tiny_dataset: Dataset) -> None:
     """Every attack ran from its views on both releases; recovery succeeds on the exposed one; the file is written."""
     record = audited(finished, tiny_dataset, "plaintext")
     assert {a.name for a in record.attacks if a.status == "run"} >= set(NAMES) - {"label_inference"}
@@ -61,14 +75,14 @@ def test_plaintext_is_caught_and_its_controls_hold(finished: tuple[Path, RunConf
         assert found.coordinates == ("scrambled" if view == "V2" else "clear")
         assert rows(record, name="union_of_bits", view=view, release="as-run")
     assert {c.name for c in record.controls if c.held} == {"blind_membership", "permuted_membership", "exposed_recovery"}
-    assert read_record(AuditRecord, finished[0] / "attacks" / "plaintext.json") == record
+    assert read_record(AuditRecord, finished.out / "attacks" / "plaintext.json") == record
     for attack in rows(record, view="V4", metric="tpr_at_fpr_1pct"):
         assert attack.min_certifiable_fpr is not None
         assert attack.min_certifiable_fpr > 0.01
         assert attack.member_of in ("partner", "consortium")
 
 
-def test_masking_opens_the_same_sum_and_the_guard_closes_it(finished: tuple[Path, RunConfig], tiny_dataset: Dataset) -> None:
+def test_masking_opens_the_same_sum_and_the_guard_closes_it(finished: Finished, tiny_dataset: Dataset) -> None:
     """From V1 and V2 masking is no better than plaintext; under the guard not one exact fingerprint is left."""
     masked, guarded = (audited(finished, tiny_dataset, arm, only="fingerprint_recovery") for arm in ARMS[2:])
     for view in ("V1", "V2", "V3"):
@@ -78,10 +92,10 @@ def test_masking_opens_the_same_sum_and_the_guard_closes_it(finished: tuple[Path
         assert open_.value > 0.8
         assert shut.k == 0
     assert all("work together" in a.reason for a in rows(masked, view="V3"))
-    assert not (finished[0] / "attacks" / "masking.json").exists()
+    assert not (finished.out / "attacks" / "masking.json").exists()
 
 
-def test_an_arm_that_sends_nothing_says_so(finished: tuple[Path, RunConfig], tiny_dataset: Dataset) -> None:
+def test_an_arm_that_sends_nothing_says_so(finished: Finished, tiny_dataset: Dataset) -> None:
     """Standalone: the loss attack runs, shadows of another recipe don't, and there is no update to attack."""
     record = audited(finished, tiny_dataset, "standalone")
     assert rows(record, name="membership_loss", status="run")
@@ -90,14 +104,14 @@ def test_an_arm_that_sends_nothing_says_so(finished: tuple[Path, RunConfig], tin
     assert not rows(record, release="exposed")
 
 
-def test_shadows_are_shared_by_arms_of_one_recipe(finished: tuple[Path, RunConfig], tiny_dataset: Dataset) -> None:
+def test_shadows_are_shared_by_arms_of_one_recipe(finished: Finished, tiny_dataset: Dataset) -> None:
     """Plaintext and masking read the same four shadow models."""
     for arm in ("plaintext", "masking"):
         audited(finished, tiny_dataset, arm, only="membership_lira")
-    assert len(list((finished[0] / "shadows").glob("*.npz"))) == 1
+    assert len(list((finished.out / "shadows").glob("*.npz"))) == 1
 
 
-def test_narrowing_and_unknown_names(finished: tuple[Path, RunConfig], tiny_dataset: Dataset) -> None:
+def test_narrowing_and_unknown_names(finished: Finished, tiny_dataset: Dataset) -> None:
     """One view gives that view alone; names that don't exist are refused with those that do."""
     assert {a.view for a in audited(finished, tiny_dataset, "masking", view="V1").attacks} == {"V1"}
     with pytest.raises(InputError, match="membership_loss"):

@@ -18,7 +18,8 @@ from attacks.membership_loss import membership_loss
 from attacks.private_shadows import NormalLimit, gaussian_epsilon, shadow_plans
 from attacks.rmia import rmia
 from attacks.score import auc
-from attacks.shadows import Shadows, cache_key, fold_for, halves, shadows_of
+from attacks.shadow_losses import Shadows
+from attacks.shadows import cache_key, fold_for, halves, shadows_of
 from securefl.chem.dataset import Dataset, Fold, TaskKind
 from securefl.config import RunConfig, parse_config
 from securefl.dp.accountant import RdpAccountant, SampledGaussian

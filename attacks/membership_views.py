@@ -1,0 +1,168 @@
+"""Builds the membership views of an arm, V4 and V0, for the consortium and for each partner, with their controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.candidates import Candidates, MemberOf, candidates_of, losses_with
+from attacks.controls import blind_control, permuted_control
+from attacks.interface import AdversaryView
+from attacks.jobs import Desk, Job, not_run
+from attacks.membership import EXTREMITY, LIRA, LOSS, RMIA, Membership
+from attacks.membership_loss import membership_loss
+from attacks.private_shadows import shadow_privacy
+from attacks.shadow_losses import Shadows
+from attacks.shadows import shadows_of
+from attacks.target import Target
+from securefl.chem.dataset import Dataset
+from securefl.errors import InputError, ParameterError
+from securefl.federation.training import train_federated
+from securefl.learning.model import Model
+from securefl.recipes import HOMOMORPHIC, Unit
+from securefl.records import ControlRecord
+
+WITH_SHADOWS = (RMIA, LIRA)
+ALL = (LOSS, *WITH_SHADOWS, EXTREMITY)
+MEMBER_OF: tuple[MemberOf, ...] = ("consortium", "partner")
+PRIVATE_NOTE = "the shadows' noise is set by the normal limit, scaled to agree with the accountant for the largest partner"
+GUARD_NOTE = "shadows are trained without the guard"
+SCHEME_NOTES: Mapping[str, str] = MappingProxyType(
+    {
+        "paillier": "shadows follow the plaintext recipe from the start, the arm may end with rounds of its second layer alone",
+        "ckks": "shadows follow the plaintext recipe from the start, the arm ends with rounds under its own scheme",
+    }
+)
+
+
+def shadow_note(target: Target) -> str:
+    """Return in what the shadows differ from the arm's own recipe.
+
+    Raises:
+        InputError: no shadow models follow this arm's recipe.
+    """
+    recipe = target.recipe
+    if recipe is None:
+        raise InputError(f"no shadow models follow the recipe of {target.arm}: only the loss attack runs")
+    if recipe.privacy is not None and recipe.privacy.unit is not Unit.RECORD:
+        raise InputError(f"no shadow models follow the privacy of {target.arm}: only the loss attack runs")
+    notes = [PRIVATE_NOTE if recipe.privacy else "", GUARD_NOTE if recipe.guarded else ""]
+    if recipe.scheme in HOMOMORPHIC:
+        notes.append(SCHEME_NOTES.get(recipe.scheme, "shadows sum in plaintext, which is the same exact sum"))
+    return "; ".join(note for note in notes if note)
+
+
+def shadows_for(target: Target) -> Shadows:
+    """Return the shadow models of the target's recipe, shared by all arms whose plain recipe is the same.
+
+    Raises:
+        InputError: one can't be trained.
+    """
+    config, private = target.config, target.record.dp is not None
+    privacy_of = target.recipe.privacy if target.recipe else None
+    if privacy_of is not None and privacy_of.epsilon is not None:
+        config = config.model_copy(update={"dp": config.dp.model_copy(update={"epsilon": privacy_of.epsilon})})
+
+    def train(dataset: Dataset, seed: int) -> Model:
+        privacy = shadow_privacy(dataset, config=config, rng=target.rng) if private else None
+        return train_federated(
+            dataset,
+            config=config,
+            scheme="plaintext",
+            seed=seed,
+            rng=target.rng,
+            private=privacy,
+            rounds=config.dp.rounds if private else None,
+            progress=lambda what, done, total: target.progress(f"shadow {what}", done, total),
+        ).model
+
+    return shadows_of(
+        target.run,
+        target.dataset,
+        config=config,
+        recipe="dp" if private else "plain",
+        count=config.attacks.dp_shadows if private else config.attacks.shadows,
+        train=train,
+        progress=target.progress,
+    )
+
+
+def _tensors(dataset: Dataset, candidates: Candidates) -> dict[str, NDArray[np.generic]]:
+    return {
+        "compound": candidates.compound.astype(np.int64),
+        "partner": candidates.partner.astype(np.int64),
+        "of_cell": candidates.of_cell.astype(np.int64),
+        "cell_compound": dataset.activities.compound.astype(np.int64),
+        "cell_task": dataset.activities.task.astype(np.int64),
+    }
+
+
+def _about(target: Target, member_of: MemberOf, candidates: Candidates) -> dict[str, object]:
+    return {
+        "arm": target.arm,
+        "release": "model",
+        "member_of": member_of,
+        "optimiser": "private sgd" if target.record.dp else target.config.federation.optimiser,
+        "bits": target.dataset.bits,
+        "compounds": len(candidates.member),
+    }
+
+
+def attack_membership(target: Target, desk: Desk) -> list[ControlRecord]:
+    """Put the membership jobs of the arm on the desk; return their controls.
+
+    Raises:
+        InputError: the arm's predictions can't be read.
+    """
+    if not any(desk.wanted(attack.name, view) for attack in ALL for view in attack.views):
+        return []
+    seed, dataset = target.config.attacks.seed, target.dataset
+    candidates = {m: candidates_of(dataset, m, seed=seed) for m in MEMBER_OF}
+    everyone = candidates["consortium"]
+    if everyone.member.all() or not everyone.member.any():
+        reason = f"{int(everyone.member.sum())} members and {int((~everyone.member).sum())} non-members: nothing to compare"
+        for member_of, those in candidates.items():
+            about = _about(target, member_of, those)
+            desk.put_records(not_run(ALL, desk.wanted, ("V4", "V0"), reason=reason, about=about))
+        return []
+    losses = losses_with(dataset)(target.predictions())
+    _put_jobs(target, desk, candidates, losses)
+    return [
+        blind_control(dataset, everyone, seed=seed),
+        permuted_control(target.arm, everyone, membership_loss(losses, everyone), seed=seed),
+    ]
+
+
+def _put_jobs(
+    target: Target, desk: Desk, candidates: Mapping[MemberOf, Candidates], losses: NDArray[np.float64]
+) -> None:
+    shadows, note, missing = _gather(target, any(desk.wanted(attack.name, "V4") for attack in WITH_SHADOWS))
+    prediction = target.predictions()
+    for member_of, those in candidates.items():
+        about = _about(target, member_of, those)
+        truth = Membership(candidates=those, partners=len(target.dataset.partners), of_partner=member_of == "partner")
+        common = _tensors(target.dataset, those)
+        view = AdversaryView(view="V4", tensors={**common, "losses": losses}, facts={})
+        desk.put(Job(view=view, attacks=(LOSS,), truth=truth, about=about))
+        if shadows is None:
+            desk.put_records(not_run(WITH_SHADOWS, desk.wanted, ("V4",), reason=missing, about=about))
+        else:
+            more = {"shadow.losses": shadows.losses, "shadow.inside": shadows.inside}
+            with_shadows = AdversaryView(view="V4", tensors={**view.tensors, **more}, facts={})
+            desk.put(Job(view=with_shadows, attacks=WITH_SHADOWS, truth=truth, about=about, notes=(note,)))
+        outside = AdversaryView(view="V0", tensors={**common, "prediction": prediction}, facts={})
+        desk.put(Job(view=outside, attacks=(EXTREMITY,), truth=truth, about=about))
+
+
+def _gather(target: Target, with_shadows: bool) -> tuple[Shadows | None, str, str]:
+    """Return the shadows, in what they differ from the target's recipe, and why there are none if there are none."""
+    if not with_shadows:
+        return None, "", "not asked for"
+    try:
+        note = shadow_note(target)
+        return shadows_for(target), note, ""
+    except (InputError, ParameterError) as error:
+        return None, "", str(error)

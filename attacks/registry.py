@@ -1,0 +1,19 @@
+"""Every attack that runs on a view: adding one is a module and a line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attacks import first_layer, membership
+from attacks.interface import Attack
+
+ATTACKS: tuple[Attack[Any], ...] = (
+    membership.LOSS,
+    membership.RMIA,
+    membership.LIRA,
+    membership.EXTREMITY,
+    first_layer.UNION,
+    first_layer.RECOVERY,
+    first_layer.LABELS,
+)
+NAMES = tuple(attack.name for attack in ATTACKS)

@@ -1,0 +1,109 @@
+"""An attack's process holds one view: it can't open the run, reach the network, see the environment, or leave anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attacks.interface import AdversaryView, Attack
+from attacks.isolation.pool import AttackFailedError, Pool
+from attacks.isolation.view_file import read_view, write_view
+from attacks.registry import ATTACKS, NAMES
+from securefl.errors import InputError
+
+MODULE = "isolation_probes"
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """A pool whose attacks try to reach more than their view (tests/attacks/isolation_probes.py)."""
+    with Pool(processes=1, program=Path(__file__).with_name("isolation_probes.py")) as found:
+        yield found
+
+
+def view(**facts: str | int) -> AdversaryView:
+    """A view with one tensor that may be read, and one that may not."""
+    tensors = {"open": np.arange(3.0), "truth": np.ones(4)}
+    return AdversaryView(view="V1", tensors=tensors, facts=dict(facts))
+
+
+def probe(name: str) -> Attack[object]:
+    """A stand-in here for the probe of that name there: only name and reads are sent."""
+    from isolation_probes import PROBES
+
+    return next(attack for attack in PROBES if attack.name == name)
+
+
+def ask(pool: Pool, name: str, **facts: str | int) -> dict[str, np.ndarray]:
+    """The claims of a probe."""
+    return dict(pool.submit(view(**facts), [probe(name)]).result().claims[name])
+
+
+def test_an_attack_gets_the_tensors_that_it_reads(pool: Pool) -> None:
+    """Its claims come back; the tensor that it doesn't read is not in its file either."""
+    assert ask(pool, "reads")["seen"].tolist() == [0.0, 1.0, 2.0]
+    assert ask(pool, "lists_tensors")["count"].tolist() == [1]
+
+
+@pytest.mark.parametrize("how", ["opens", "opens_low", "opens_numpy", "lists", "writes", "removes", "links"])
+def test_other_files_of_the_run_are_out_of_reach(pool: Pool, tmp_path: Path, how: str) -> None:
+    """Whatever Python call is used: the file of the run can't be read, changed, listed or linked."""
+    secret = tmp_path / "record.json"
+    secret.write_text("7")
+    with pytest.raises(AttackFailedError, match="PermissionError: an attack may not"):
+        ask(pool, how, path=str(secret))
+    assert secret.read_text() == "7"
+
+
+@pytest.mark.parametrize("how", ["starts_a_program", "forks", "loads_a_library", "connects", "resolves", "kills"])
+def test_network_and_programs_are_out_of_reach(pool: Pool, how: str) -> None:
+    """Sockets, names, other programs, system calls by ctypes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(AttackFailedError, match="may not"):
+        ask(pool, how, port=listener.getsockname()[1])
+
+
+def test_the_environment_and_the_working_folder_are_empty(pool: Pool) -> None:
+    """No variable of the caller's, no file where it works, no descriptor that leads back."""
+    found = ask(pool, "surroundings")
+    assert "PATH" in os.environ
+    assert found["inherited"].tolist() == [0]
+    assert found["files"].tolist() == [0]
+    assert found["input"].tolist() == [0]
+
+
+def test_nothing_of_one_view_is_left_for_the_next(pool: Pool) -> None:
+    """Each view has a process of its own: what an attack left in memory is gone."""
+    assert [int(ask(pool, "remembers")["count"][0]) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_crash_is_named_and_the_pool_goes_on(pool: Pool) -> None:
+    """The last line of the traceback, then the next view."""
+    with pytest.raises(AttackFailedError, match="crashes in view V1: ZeroDivisionError"):
+        ask(pool, "crashes")
+    assert ask(pool, "reads")
+
+
+def test_views_are_read_back_as_written(tmp_path: Path) -> None:
+    """Facts and tensors, and nothing pickled; a broken file is named."""
+    write_view(tmp_path, view(seconds=3), ["open"])
+    found = read_view(tmp_path)
+    assert dict(found.facts) == {"seconds": 3}
+    assert found.view == "V1"
+    assert np.array_equal(found.tensors["open"], np.arange(3.0))
+    assert {path.name for path in tmp_path.iterdir()} == {"tensors.safetensors", "facts.json"}
+    (tmp_path / "tensors.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="can't read tensors"):
+        read_view(tmp_path)
+
+
+def test_every_attack_is_registered_once_and_needs_one_before_it() -> None:
+    """Names are unique; what an attack needs stands before it."""
+    assert len(set(NAMES)) == len(NAMES)
+    for number, attack in enumerate(ATTACKS):
+        assert attack.needs is None or attack.needs in NAMES[:number]
+        assert attack.views
