@@ -1,0 +1,276 @@
+"""Does the federation help, how near is it to pooled data, and is the gain real? On public data, three seeds, tested once.
+
+    python -m benchmarks.science --minutes 9      as often as it says that cells are left
+
+Each training is a cell, kept in ``--cache``; a call trains cells until its minutes are over, then writes what is known to
+``results/science.json``. The recipe of the federation is chosen on MoleculeACE's VALIDATION fold with seed 0 among ``LEVERS``,
+for all data. Sums are in the clear (``plaintext``): exact schemes open the same quantised sums, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.science_data import LOADERS, TOX21_PARTNERS, shuffled, tox21
+from securefl.chem.dataset import Dataset
+from securefl.config import FederationConfig, ModelConfig, RunConfig
+from securefl.evaluation.comparison import Contest, metric_records
+from securefl.evaluation.predictions import load_predictions, save_predictions
+from securefl.evaluation.task_scores import main_metric
+from securefl.evaluation.toolkit import toolkit_record
+from securefl.federation.references import train_alone, train_pooled
+from securefl.federation.releases import Trained
+from securefl.federation.training import train_federated
+from securefl.learning.model import predict
+from securefl.types import SystemRng
+
+RESULT = Path(__file__).parent / "results" / "science.json"
+SEEDS = (0, 1, 2)
+REFERENCE = FederationConfig(rounds=24, patience=6)
+LEVERS: dict[str, dict[str, object]] = {
+    "16 rounds": {"rounds": 16, "patience": 5},
+    "40 rounds": {"rounds": 40},
+    "40 rounds, 2 local epochs": {"rounds": 40, "local_epochs": 2},
+    "40 rounds, FedAdam": {"rounds": 40, "server_optimiser": "fedadam"},
+    "24 rounds, then 12 at a quarter of the learning rate": {"rounds": 24},
+}
+DECAYED = "24 rounds, then 12 at a quarter of the learning rate"
+KMOL = {"central": 0.869, "2": 0.838, "5": 0.832, "10": 0.831, "20": 0.822}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training: of ``arm`` on ``data`` with ``seed``; ``recipe`` names a lever for a federation."""
+
+    data: str
+    arm: str
+    seed: int
+    recipe: str = ""
+
+    @property
+    def name(self) -> str:
+        """The cell's file name."""
+        return "--".join(part for part in (self.data, self.arm, self.recipe, str(self.seed)) if part).replace(" ", "_")
+
+
+@cache
+def dataset_of(name: str, folder: Path) -> Dataset:
+    """Return the dataset ``name``: a loader's, or ``tox21-FOLDS-PARTNERS``."""
+    if name in LOADERS:
+        return LOADERS[name](folder / "data")
+    _, folds, partners = name.split("-")
+    return tox21(folds, int(partners), folder / "data")
+
+
+def config_of(cell: Cell) -> RunConfig:
+    """Return what the cell trains with."""
+    federation = REFERENCE.model_copy(update={"seeds": (cell.seed,)})
+    if cell.recipe:
+        federation = FederationConfig.model_validate({**federation.model_dump(), **LEVERS[cell.recipe]})
+    return RunConfig(arms=("plaintext",), model=ModelConfig(), federation=federation)
+
+
+def train(cell: Cell, dataset: Dataset) -> tuple[list[Trained], NDArray[np.float32]]:
+    """Return what the cell's training gave, and a prediction of every cell of ``dataset``."""
+    config, cells = config_of(cell), dataset.activities
+    if cell.arm == "pooled":
+        found = [train_pooled(dataset, config=config, seed=cell.seed)]
+        return found, predict(found[0].model, dataset, cells)
+    if cell.arm == "standalone":
+        owner = np.array([task.partner for task in dataset.tasks])[cells.task]
+        prediction = np.full(len(cells), np.nan, dtype=np.float32)
+        found = []
+        for partner in range(len(dataset.partners)):
+            found.append(train_alone(dataset, partner, config=config, seed=cell.seed))
+            mine = np.flatnonzero(owner == partner)
+            prediction[mine] = predict(found[-1].model, dataset, cells.select(mine))
+        return found, prediction
+    source = dataset if cell.arm == "federated" else shuffled(dataset, kept_in(cell, dataset), seed=cell.seed)
+    one = train_federated(source, config=config, scheme="plaintext", seed=cell.seed, rng=SystemRng())
+    if cell.recipe == DECAYED:
+        lower = config.federation.model_copy(update={"learning_rate": config.federation.learning_rate / 4, "rounds": 12})
+        later = train_federated(
+            source, config=config.model_copy(update={"federation": lower}), scheme="plaintext", seed=cell.seed,
+            rng=SystemRng(), start=one.model,
+        )  # fmt: skip
+        one = max((one, later), key=lambda trained: max(trained.curve))
+    return [one], predict(one.model, dataset, cells)
+
+
+def kept_in(cell: Cell, dataset: Dataset) -> int:
+    """Return the partner whose labels stay true in a control: another one for each seed, never the last, small one."""
+    return cell.seed % max(1, len(dataset.partners) - 1)
+
+
+def run_cell(cell: Cell, folder: Path) -> None:
+    """Train the cell and keep its predictions and its curve; nothing is done where they are there."""
+    path = folder / "cells" / cell.name
+    if path.with_suffix(".json").exists():
+        return
+    dataset, started = dataset_of(cell.data, folder), time.process_time()
+    trained, prediction = train(cell, dataset)
+    save_predictions(path.with_suffix(".npz"), dataset, prediction)
+    content = {
+        "rounds": [one.rounds for one in trained],
+        "best_round": [one.best_round for one in trained],
+        "best_validation": [max(one.curve) for one in trained],
+        "cpu_seconds": time.process_time() - started,
+    }
+    path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def known(cell: Cell, folder: Path) -> dict[str, Any] | None:
+    """Return what a finished cell said, ``None`` for one that is not."""
+    path = folder / "cells" / f"{cell.name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def tuning() -> list[Cell]:
+    """Return the cells that choose the recipe."""
+    return [Cell("moleculeace", "federated", 0, recipe) for recipe in LEVERS]
+
+
+def chosen(folder: Path) -> str | None:
+    """Return the lever with the best validation score, ``None`` until all are trained."""
+    scores = {cell.recipe: content["best_validation"][0] for cell in tuning() if (content := known(cell, folder))}
+    return max(scores, key=lambda recipe: scores[recipe]) if len(scores) == len(LEVERS) else None
+
+
+def studies() -> list[tuple[str, tuple[str, ...]]]:
+    """Return each dataset with its arms: the two main studies with their control, then tox21."""
+    arms = ("standalone", "federated", "pooled", "control")
+    panels = [
+        (f"tox21-{folds}-{count}", ("federated",) if count > 1 else ("pooled",))
+        for folds in ("random", "scaffold")
+        for count in (1, *TOX21_PARTNERS)
+    ]
+    return [*((name, arms) for name in LOADERS), *panels]
+
+
+def cells(recipe: str) -> list[Cell]:
+    """Return every cell of the bar; federations use ``recipe``."""
+    return [
+        Cell(data, arm, seed, recipe if arm in ("federated", "control") else "")
+        for data, arms in studies()
+        for seed in SEEDS
+        for arm in arms
+    ]
+
+
+def predictions(data: str, arm: str, recipe: str, folder: Path, seeds: Sequence[int] = SEEDS) -> list[NDArray[np.float32]]:
+    """Return the arm's predictions of each finished seed."""
+    dataset, found = dataset_of(data, folder), []
+    for seed in seeds:
+        cell = Cell(data, arm, seed, recipe if arm in ("federated", "control") else "")
+        if known(cell, folder):
+            found.append(load_predictions(folder / "cells" / f"{cell.name}.npz", dataset))
+    return found
+
+
+def compared(dataset: Dataset, arm: list[NDArray[np.float32]], rival: list[NDArray[np.float32]]) -> dict[str, Any]:
+    """Return the arm's metrics and its paired differences from the rival, with intervals."""
+    records = metric_records(Contest(dataset=dataset, arm=arm, standalone=rival))
+    return {
+        record.name: record.model_dump(mode="json", exclude={"ecdf", "kind", "name", "delta_vs_single_task"}, exclude_none=True)
+        for record in records
+    }
+
+
+def study(data: str, recipe: str, folder: Path) -> dict[str, Any] | None:
+    """Return a main study's comparisons, ``None`` until all of its cells are there."""
+    dataset = dataset_of(data, folder)
+    arms = {arm: predictions(data, arm, recipe, folder) for arm in ("standalone", "federated", "pooled", "control")}
+    if any(len(found) < len(SEEDS) for found in arms.values()):
+        return None
+    return {
+        "data": {"sha256": dataset.sha256, "compounds": len(dataset.inchikeys), "tasks": len(dataset.tasks)},
+        "main_metric": main_metric(dataset).name,
+        "federated_against_standalone": compared(dataset, arms["federated"], arms["standalone"]),
+        "pooled_against_standalone": compared(dataset, arms["pooled"], arms["standalone"]),
+        "federated_against_pooled": compared(dataset, arms["federated"], arms["pooled"]),
+        "control_against_standalone": control(data, arms, folder),
+    }
+
+
+def control(data: str, arms: dict[str, list[NDArray[np.float32]]], folder: Path) -> dict[str, Any]:
+    """Return the control's comparison over the partners whose labels stayed true, beside the real federation's there."""
+    dataset = dataset_of(data, folder)
+    owner = np.array([task.partner for task in dataset.tasks])[dataset.activities.task]
+    merged = {}
+    for arm, found in arms.items():
+        # One vector: of each kept partner the seed in which it was kept.
+        merged[arm] = np.full(len(owner), np.nan, dtype=np.float32)
+        for seed, prediction in zip(SEEDS, found, strict=True):
+            mine = owner == kept_in(Cell(data, arm, seed), dataset)
+            merged[arm][mine] = prediction[mine]
+    return {
+        "shuffled": compared(dataset, [merged["control"]], [merged["standalone"]]),
+        "true": compared(dataset, [merged["federated"]], [merged["standalone"]]),
+    }
+
+
+def dense(recipe: str, folder: Path) -> dict[str, Any]:
+    """Return tox21's ROC-AUC for each fold rule and number of partners that is finished."""
+    table: dict[str, Any] = {"published kMoL (random split, best checkpoint on test)": KMOL}
+    for data, (arm,) in studies()[len(LOADERS) :]:
+        found = predictions(data, arm, recipe, folder)
+        if len(found) == len(SEEDS):
+            _, folds, count = data.split("-")
+            records = metric_records(Contest(dataset=dataset_of(data, folder), arm=found))
+            row = {record.name: {**record.value.model_dump(), "n_tasks": record.n_tasks} for record in records}
+            table.setdefault(folds, {})["central" if count == "1" else count] = row
+    return table
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """Return everything that is known so far."""
+    recipe = chosen(folder)
+    tuned = {cell.recipe: known(cell, folder) for cell in tuning()}
+    content: dict[str, Any] = {
+        "seeds": SEEDS,
+        "levers_on_validation": tuned,
+        "recipe": recipe,
+        "toolkit": toolkit_record().model_dump(mode="json"),
+    }
+    if recipe is None:
+        return content
+    spent = [found["cpu_seconds"] for cell in {*tuning(), *cells(recipe)} if (found := known(cell, folder))]
+    return content | {
+        "studies": {data: study(data, recipe, folder) for data in LOADERS},
+        "tox21": dense(recipe, folder),
+        "cells": {"finished": len(spent), "of": len({*tuning(), *cells(recipe)}), "cpu_seconds": round(sum(spent))},
+    }
+
+
+def main() -> None:
+    """Train what is left for so many minutes, then write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--cache", type=Path, default=Path("runs/science"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    deadline = time.monotonic() + 60 * arguments.minutes
+    left = tuning()
+    while left and time.monotonic() < deadline:
+        cell = left.pop(0)
+        run_cell(cell, arguments.cache)
+        recipe = chosen(arguments.cache)
+        if not left and recipe is not None:
+            left = [cell for cell in cells(recipe) if known(cell, arguments.cache) is None]
+    RESULT.write_text(json.dumps(report(arguments.cache), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"{len(left)} cells left")
+
+
+if __name__ == "__main__":
+    main()
