@@ -46,10 +46,19 @@ class DataConfig(Section):
     small_partner_compounds: int = Field(150, ge=0)
     targets: int = Field(0, ge=0, description="use only so many targets of the default data; 0 is all")
     sizes: Literal["unequal", "equal"] = "unequal"
-    folds: Literal["scaffold", "random", "time"] = "scaffold"
+    folds: Literal["scaffold", "cluster", "random", "time"] = "scaffold"
     audit_fraction: float = Field(0.1, gt=0, lt=0.5)
-    min_train: int = Field(25, ge=1, description="exact training values that a partner's task needs")
-    min_test: int = Field(8, ge=0, description="exact test values that a partner's task needs")
+    counts: bool = Field(False, description="keep how often an environment occurs, not only whether")
+    min_train: int = Field(25, ge=1, description="exact training values that a partner's regression needs")
+    min_test: int = Field(8, ge=0, description="exact test values that a partner's regression needs")
+    min_train_class: int = Field(25, ge=1, description="training values of each class that a classification needs")
+    min_test_class: int = Field(10, ge=0, description="test values of each class that a classification needs")
+    unjudged: Literal["reject", "train"] = Field("reject", description="tasks that miss only the test quorum")
+    thresholds: tuple[float, ...] = Field((), description="make classes of measured values: 1 at the threshold or above")
+    keep_values: bool = Field(True, description="keep the measured values beside the classes of the thresholds")
+    min_value: float | None = Field(None, description="measured values below are implausible and rejected")
+    max_value: float | None = Field(None, description="measured values above are implausible and rejected")
+    max_spread: float | None = Field(None, ge=0, description="replicates further apart are a conflict, else their median")
     seed: int = 0
     private: bool = Field(False, description="real data: a run refuses without a signed, passing audit of this config")
 

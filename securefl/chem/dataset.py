@@ -1,7 +1,7 @@
 """A prepared dataset: compounds, fingerprints, folds, and each partner's tasks and activities.
 
 On disk it is a folder: ``compounds.parquet`` (inchikey, smiles, cluster, fold), ``fingerprints.npz`` (CSR without pickle),
-``tasks.parquet`` (partner, name, kind), ``activities.parquet`` (task, compound, value, relation), ``rejects.csv`` and
+``tasks.parquet`` (partner, name, kind, weight, judged), ``activities.parquet`` (task, compound, value, relation), ``rejects.csv`` and
 ``manifest.json`` with the SHA-256 of each file. Names of tasks and partners are for their owners: nothing of them enters
 a federated message.
 """
@@ -23,7 +23,7 @@ class Fold(IntEnum):
     """What a compound is used for, the same at every partner.
 
     AUDIT compounds are drawn at random by InChIKey and never trained on and never tested on: they are the non-members of
-    every membership attack. The other three are whole scaffold clusters.
+    every membership attack. The other three are whole scaffold clusters (or what :mod:`securefl.chem.folds` was asked for).
     """
 
     TRAIN = 0
@@ -49,11 +49,17 @@ class Relation(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One assay of one partner. ``partner`` counts from 0; ``name`` is private to that partner."""
+    """One assay of one partner. ``partner`` counts from 0; ``name`` is private to that partner.
+
+    ``weight`` multiplies its losses in training. A task that is not ``judged`` is trained and enters no metric: an
+    auxiliary one, or one that has too few test values.
+    """
 
     partner: int
     name: str
     kind: TaskKind = TaskKind.REGRESSION
+    weight: float = 1.0
+    judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,8 @@ class Dataset:
     """Everything that training, evaluation and attacks read. Rows of all compound arrays are in the same order.
 
     Attributes:
-        fingerprints: CSR uint8, shape (n_compounds, n_bits), indices sorted, every stored value 1.
+        fingerprints: CSR uint8, shape (n_compounds, n_bits), indices sorted, every stored value 1; or, where preparation
+            was asked for counts, how often the environments of a column occur.
         fold: int8, shape (n_compounds,), values of :class:`Fold`.
         cluster: int32, shape (n_compounds,), the scaffold cluster: the unit of every bootstrap over compounds.
         sha256: hash over the dataset's files (or content, for one built in memory), hex.

@@ -56,10 +56,14 @@ def content_sha256(dataset: Dataset) -> str:
         dataset.activities.value.astype("<f4"),
         dataset.activities.relation.astype("<i1"),
     ]
+    if (matrix.data != 1).any():
+        arrays.append(matrix.data.astype("<u1"))
     for array in arrays:
         digest.update(b"%d;" % array.size + array.tobytes())
     text = [*dataset.inchikeys, *dataset.smiles, *dataset.partners]
     text += [f"{task.partner}\x00{task.name}\x00{task.kind.value}" for task in dataset.tasks]
+    # What most datasets have none of is hashed only where it is there: their hashes stay what they were.
+    text += [f"{i}\x00{t.weight!r}\x00{t.judged}" for i, t in enumerate(dataset.tasks) if t.weight != 1 or not t.judged]
     text += [dataset.name, dataset.licence, dataset.citation, str(dataset.rejects)]
     digest.update(json.dumps(text).encode())
     return digest.hexdigest()
@@ -193,6 +197,8 @@ def _write_files(dataset: Dataset, folder: Path, rejects: Iterable[Reject]) -> N
         "partner": [dataset.partners[task.partner] for task in dataset.tasks],
         "name": [task.name for task in dataset.tasks],
         "kind": [task.kind.value for task in dataset.tasks],
+        "weight": [task.weight for task in dataset.tasks],
+        "judged": [task.judged for task in dataset.tasks],
     }
     cells = dataset.activities
     activities = {"task": cells.task, "compound": cells.compound, "value": cells.value, "relation": cells.relation}
@@ -200,7 +206,8 @@ def _write_files(dataset: Dataset, folder: Path, rejects: Iterable[Reject]) -> N
         pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
     matrix = dataset.fingerprints
     with (folder / "fingerprints.npz").open("wb") as handle:
-        np.savez_compressed(handle, indptr=matrix.indptr, indices=matrix.indices, shape=np.array(matrix.shape))
+        counts = {"data": matrix.data} if (matrix.data != 1).any() else {}
+        np.savez_compressed(handle, indptr=matrix.indptr, indices=matrix.indices, shape=np.array(matrix.shape), **counts)
     with (folder / "rejects.csv").open("w", newline="", encoding="utf-8") as text:
         write_rejects(text, rejects)
 
@@ -222,11 +229,11 @@ def _read_files(path: Path, manifest: Manifest) -> Dataset:
     compounds, tasks, cells = (pq.read_table(path / f"{name}.parquet") for name in ("compounds", "tasks", "activities"))
     with np.load(path / "fingerprints.npz", allow_pickle=False) as stored:
         indices, indptr, shape = stored["indices"], stored["indptr"], tuple(stored["shape"].tolist())
-    matrix = sp.csr_matrix((np.ones(len(indices), dtype=np.uint8), indices, indptr), shape=shape)
+        data = stored["data"] if "data" in stored else np.ones(len(indices), dtype=np.uint8)
+    matrix = sp.csr_matrix((data, indices, indptr), shape=shape)
     matrix.has_sorted_indices = True
     partners = tuple(content["partners"])
     number = {name: i for i, name in enumerate(partners)}
-    rows = zip(tasks["partner"].to_pylist(), tasks["name"].to_pylist(), tasks["kind"].to_pylist(), strict=True)
     column = {name: cells[name].to_numpy() for name in ("task", "compound", "value", "relation")}
     return Dataset(
         inchikeys=tuple(compounds["inchikey"].to_pylist()),
@@ -234,7 +241,7 @@ def _read_files(path: Path, manifest: Manifest) -> Dataset:
         fingerprints=matrix,
         fold=compounds["fold"].to_numpy().astype(np.int8),
         cluster=compounds["cluster"].to_numpy().astype(np.int32),
-        tasks=tuple(Task(number[partner], name, TaskKind(kind)) for partner, name, kind in rows),
+        tasks=tuple(_task(row, number) for row in tasks.to_pylist()),
         partners=partners,
         activities=Activities(
             column["task"].astype(np.int32),
@@ -247,6 +254,13 @@ def _read_files(path: Path, manifest: Manifest) -> Dataset:
         licence=content["licence"],
         citation=content["citation"],
         rejects=content["rejects"],
+    )
+
+
+def _task(row: dict[str, Any], number: dict[str, int]) -> Task:
+    # Folders from before there were weights have no such columns.
+    return Task(
+        number[row["partner"]], row["name"], TaskKind(row["kind"]), row.get("weight", 1.0), row.get("judged", True)
     )
 
 

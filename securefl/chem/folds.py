@@ -6,8 +6,13 @@ scaffolds as non-members measure distribution shift instead: a classifier withou
 members at AUC 0.67.) The connectivity part, not the whole key, so that a stereoisomer with the same fingerprint never
 sits on the other side. All other compounds follow their scaffold cluster, so that test compounds are new chemistry.
 
-Every partner computes the same folds from the shared key without comparing structures. Two other rules are for comparison
-with published figures: ``random`` draws by the connectivity part of the InChIKey, which flatters every model, because
+``cluster`` folds group by the fingerprint instead: two keyed minima of the hashes of a molecule's environments (min-hash,
+[Broder97]), which two molecules share with probability J**2, J the Jaccard (Tanimoto) similarity of their environments. On
+2,498 compounds of 24 ChEMBL assays 4.6 % of the test compounds have a training neighbour of similarity above 0.7 (Morgan
+radius 2), against 7.1 % with scaffolds and 14.2 % by chance: one draw of the key, so take it for the order of the figures.
+
+Every partner computes the same folds from the shared key without comparing structures: leader clustering is not offered
+because a leader is somebody's structure. Two other rules are for comparison with published figures: ``random`` draws by the connectivity part of the InChIKey, which flatters every model, because
 near copies of training compounds are tested; ``time`` tests the newest compounds, and is the same for all partners only as
 far as they agree on when a compound was first measured.
 """
@@ -25,6 +30,8 @@ from securefl.chem.standardise import SKELETON_SIZE
 from securefl.errors import ParameterError
 from securefl.types import Secret
 
+MINIMA = 2
+"""Keyed minima in the name of a cluster: one makes few large clusters, three scatter near neighbours."""
 TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.10
 """Shares of the scaffold clusters; the test fold gets the rest."""
 
@@ -34,6 +41,30 @@ def scaffold_folds(scaffolds: Sequence[str], *, key: Secret) -> NDArray[np.int8]
     derived = derive(key, Usage.FOLD)
     fold_of = {name: _fold(uniform(derived, name)) for name in set(scaffolds)}
     return np.array([fold_of[name] for name in scaffolds], dtype=np.int8)
+
+
+def minhash_clusters(
+    hashes: Sequence[NDArray[np.uint32]], inchikeys: Sequence[str], *, key: Secret
+) -> list[str]:
+    """Return the name of each compound's min-hash cluster, from the ``hashes`` of its environments.
+
+    A compound without any environment is named by the connectivity part of its InChIKey, so that it has a fold too.
+    """
+    # The mixer is no secret function: it only groups. Which fold a cluster gets is drawn by HMAC from its name.
+    derived = derive(key, Usage.CLUSTER)
+    start = np.frombuffer(derived[: 8 * MINIMA], dtype="<u8")
+    return [
+        "lsh:" + "/".join(f"{_mixed(one, seed):016x}" for seed in start) if len(one) else "empty:" + name[:SKELETON_SIZE]
+        for one, name in zip(hashes, inchikeys, strict=True)
+    ]
+
+
+def _mixed(hashes: NDArray[np.uint32], seed: np.uint64) -> int:
+    """Return the smallest of the hashes after a keyed bijective mix (the finaliser of splitmix64)."""
+    x = hashes.astype(np.uint64) + seed
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return int((x ^ (x >> np.uint64(31))).min())
 
 
 def random_folds(inchikeys: Sequence[str], *, key: Secret) -> NDArray[np.int8]:

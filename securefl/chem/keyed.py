@@ -30,6 +30,7 @@ class Usage(Enum):
     BITS = b"securefl/chem/1/bits"
     FOLD = b"securefl/chem/1/fold"
     AUDIT = b"securefl/chem/1/audit"
+    CLUSTER = b"securefl/chem/1/cluster"
     SPLIT = b"securefl/chem/1/split"
     CHECK = b"securefl/chem/1/check"
 
