@@ -1,6 +1,6 @@
-"""What the homomorphic sums cost: the bars of each scheme on a million coordinates, and whole rounds on a grid.
+"""What the homomorphic sums cost: the bars of each scheme on a million coordinates (whole rounds are in ``grid.py``).
 
-    python benchmarks/homomorphic.py [--quick] [--out benchmarks/results/homomorphic.json]
+    python benchmarks/homomorphic.py [--out benchmarks/results/homomorphic.json]
 
 CPU seconds of one core, bytes apart from time; every workload is in this file, its seed fixed so that figures of two commits
 compare. The load of the machine is in the result: CPU seconds grow by up to a half when the other hardware thread is busy.
@@ -12,10 +12,9 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,20 +40,12 @@ from securefl.crypto.paillier import (
     require_units,
 )
 from securefl.crypto.threshold_paillier import deal, generate_safe_prime, partially_decrypt, prove, verify
-from securefl.quantize import Quantizer
-from securefl.secagg import run_round, schemes
-from securefl.types import ClientId, SystemRng
+from securefl.types import SystemRng
 
 SEED = 20261121
 LENGTH = 10**6
 ADDENDS = 10
 RNG = SystemRng()
-GRID = tuple((d, n) for d in (10**4, 10**5, 10**6) for n in (3, 10, 30))
-QUICK_GRID = ((10**4, 3), (10**4, 10), (10**5, 3), (10**6, 3))
-QUICK_LARGEST = {"paillier": 10**5}
-"""Decrypting a million coordinates takes minutes."""
-SCHEMES = ("plaintext", "masking", "paillier", "ckks", "bfv")
-CELL_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -179,47 +170,6 @@ def bfv_bars(length: int) -> list[Bar]:
     ]
 
 
-def grid_cell(scheme: str, d: int, n: int) -> dict[str, Any]:
-    """Run one round of ``scheme`` with ``n`` clients of ``d`` coordinates and return its cost and error."""
-    clients = tuple(ClientId(i) for i in range(1, n + 1))
-    quantizer = Quantizer.for_sum(n, clip=1.0)
-    draw = np.random.default_rng(SEED)
-    updates = {me: draw.normal(0, 0.05, d).astype(np.float32) for me in clients}
-    started = time.perf_counter()
-    setup = schemes()[scheme](clients, quantizer=quantizer, run_id=RNG.bytes(32), rng=RNG)
-    result = run_round(
-        setup, updates, weights=dict.fromkeys(clients, 255), round=1, model_hash=bytes(32), rng=RNG, quantizer=quantizer
-    )
-    cost = result.cost
-    return {
-        "scheme": scheme, "d": d, "n": n, "setup_seconds": cost.setup_seconds, "client_seconds": cost.client_seconds,
-        "server_seconds": cost.server_seconds, "decryptor_seconds": cost.decryptor_seconds,
-        "bytes_up_per_parameter": cost.bytes_up_per_client / d, "bytes_down_per_parameter": cost.bytes_down_per_client / d,
-        "max_abs_error": result.max_abs_error, "error_bound": result.quantization_bound,
-        "wall_seconds": time.perf_counter() - started,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }  # fmt: skip
-
-
-def grid(cells: tuple[tuple[int, int], ...], largest: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Run the grid; a scheme that took over ten minutes at a size, or is at its ``largest``, is not run at larger ones."""
-    done: list[dict[str, Any]] = []
-    slow: set[str] = set()
-    for d, n in cells:
-        for scheme in SCHEMES:
-            if d > largest.get(scheme, d):
-                done.append({"scheme": scheme, "d": d, "n": n, "skipped": f"over {largest[scheme]} coordinates"})
-                continue
-            if scheme in slow:
-                done.append({"scheme": scheme, "d": d, "n": n, "skipped": f"over {CELL_SECONDS:.0f} s at a smaller size"})
-                continue
-            done.append(grid_cell(scheme, d, n))
-            print(json.dumps(done[-1]))
-            if done[-1]["wall_seconds"] > CELL_SECONDS:
-                slow.add(scheme)
-    return done
-
-
 def environment() -> dict[str, Any]:
     """Return what the figures depend on beside the code."""
     return {
@@ -232,7 +182,6 @@ def environment() -> dict[str, Any]:
 def main() -> None:
     """Measure and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small grid; the bars stay on a million coordinates")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "homomorphic.json")
     options = parser.parse_args()
     bars = [*paillier_bars(LENGTH), *threshold_bars(), *ckks_bars(LENGTH), *bfv_bars(LENGTH)]
@@ -240,7 +189,7 @@ def main() -> None:
         print(bar)
     result = {
         "schema_version": "1.0", "seed": SEED, "measured_on": LENGTH, "environment": environment(),
-        "bars": [bar.record() for bar in bars], "grid": grid(QUICK_GRID, QUICK_LARGEST) if options.quick else grid(GRID, {}),
+        "bars": [bar.record() for bar in bars],
     }  # fmt: skip
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -1,6 +1,6 @@
-"""Draw what the benchmark of the homomorphic sums measured: a client's CPU seconds against coordinates, one line a scheme.
+"""Draw what the grid measured: CPU seconds and bytes against coordinates, one line a scheme.
 
-python benchmarks/homomorphic_chart.py [benchmarks/results/homomorphic.json] writes an SVG beside the JSON.
+python benchmarks/grid_chart.py [benchmarks/results/grid.json] writes an SVG beside the JSON.
 """
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-COLOURS = {"plaintext": "#8a8a8a", "masking": "#0072b2", "bfv": "#009e73", "ckks": "#e69f00", "paillier": "#d55e00"}
+COLOURS = {
+    "plaintext": "#8a8a8a",
+    "masking": "#0072b2",
+    "masking-static": "#56b4e9",
+    "rlwe": "#cc79a7",
+    "bfv": "#009e73",
+    "ckks": "#e69f00",
+    "paillier single-decryptor": "#d55e00",
+    "paillier": "#000000",
+}
 """Okabe and Ito's colours, which people with colour blindness can tell apart."""
 
+SHOWN_CLIENTS = 10
 PANELS = (
     ("client_seconds", "one client, CPU seconds"),
-    ("decryptor_seconds", "decryptor, CPU seconds"),
+    ("decryptor_seconds", "all decryptors, CPU seconds"),
     ("bytes_up_per_parameter", "bytes up for each coordinate"),
 )
 
@@ -37,10 +47,10 @@ def lines(cells: list[dict[str, Any]], field: str, n: int) -> dict[str, list[tup
 
 def draw(content: dict[str, Any], out: Path) -> None:
     """Write the chart of ``content`` to ``out``."""
-    n = min(cell["n"] for cell in content["grid"])
+    n = SHOWN_CLIENTS
     figure, axes = plt.subplots(1, len(PANELS), figsize=(12, 3.8), layout="constrained")
     for axis, (field, title) in zip(axes, PANELS, strict=True):
-        for scheme, points in lines(content["grid"], field, n).items():
+        for scheme, points in lines(content["cells"], field, n).items():
             xs, ys = zip(*points, strict=True)
             axis.plot(xs, ys, marker="o", color=COLOURS[scheme], label=scheme)
         axis.set(xscale="log", xlabel="coordinates", title=title)
@@ -51,14 +61,14 @@ def draw(content: dict[str, Any], out: Path) -> None:
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(f"What one round costs with {n} clients (load of the machine: {content['environment']['load']:.1f})")
+    figure.suptitle(f"What one round costs with {n} clients, one core")
     figure.savefig(out)
 
 
 def main() -> None:
     """Draw the chart of the JSON that is named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(__file__).parent / "results" / "homomorphic.json"
+    default = Path(__file__).parent / "results" / "grid.json"
     parser.add_argument("source", type=Path, nargs="?", default=default)
     options = parser.parse_args()
     draw(json.loads(options.source.read_text(encoding="utf-8")), options.source.with_suffix(".svg"))
