@@ -78,6 +78,7 @@ class AbortReason(Enum):
     DIFFERENCING = "sum over repeated inputs would expose too few partners"
     BAD_TAG = "opened sum does not match its tag"
     MALFORMED = "message is malformed"
+    VETOED = "a partner vetoed the round"
 
 
 class ProtocolAbort(SecureFLError):

@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securefl.errors import AbortReason, ProtocolAbort
+from securefl.federation.server_optimiser import FedAvg, ServerOptimiser
 from securefl.learning.layout import TensorLayout, model_hash
 from securefl.secagg import RoundResult
 
 
 class Operator:
-    """Keeps the trunk of the current and of the best round. ``aggregated`` lists the tensors that a round moves."""
+    """Keeps the trunk of the current and of the best round. ``aggregated`` lists the tensors that a round moves.
+
+    ``server`` turns the opened mean into the trunk's move, federated averaging unless told.
+    """
 
     def __init__(
         self,
@@ -27,11 +31,13 @@ class Operator:
         layout: TensorLayout,
         aggregated: TensorLayout,
         patience: int,
+        server: ServerOptimiser | None = None,
     ) -> None:
         self.trunk = {name: trunk[name].astype(np.float32) for name in layout.names}
         self.best = dict(self.trunk)
         self.best_round = 0
         self.curve: tuple[float, ...] = ()
+        self.server: ServerOptimiser = server or FedAvg()
         self._layout, self._aggregated, self._patience = layout, aggregated, patience
 
     @property
@@ -45,15 +51,15 @@ class Operator:
         return hashlib.sha256(b"securefl/score/1" + self.model_hash).digest()
 
     def apply(self, result: RoundResult, *, round: int) -> None:
-        """Add the weighted mean of the opened updates to the trunk.
+        """Move the trunk by what the server optimiser makes of the weighted mean of the opened updates.
 
         Raises:
             ProtocolAbort: the opened weight is not positive, so there is no mean.
         """
         if result.weight < 1:
             raise ProtocolAbort(AbortReason.MALFORMED, round=round, detail=f"opened weight={result.weight} must be >= 1")
-        mean = self._aggregated.unflatten(result.total / result.weight)
-        for name, delta in mean.items():
+        move = self._aggregated.unflatten(self.server.step(result.total / result.weight))
+        for name, delta in move.items():
             self.trunk[name] = (self.trunk[name] + delta).astype(np.float32)
 
     def judge(self, score: float, *, round: int) -> bool:

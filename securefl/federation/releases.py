@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from securefl.federation.participation import Departure
 from securefl.learning.model import Model
 from securefl.secagg import Message, RoundCost, RoundResult
 from securefl.secagg.base import Setup
@@ -83,7 +84,8 @@ class Trained:
     ``rounds`` that ran, ``best_round`` (from 1) whose trunk ``model`` has; ``curve`` the validation score after each round
     (explained deviance, higher is better; empty where none was opened); ``parameters`` aggregated coordinates, the weight
     not counted (0 where nothing was aggregated); ``training_seconds`` CPU seconds of all partners' local training;
-    ``withheld`` by partner, the union over all rounds, ``None`` without a guard.
+    ``withheld`` by partner, the union over all rounds, ``None`` without a guard. ``departures`` tell who said no to which
+    round; ``left`` holds what a partner that stopped has kept, a model with its heads alone (``model`` then lacks them).
     """
 
     model: Model
@@ -95,6 +97,8 @@ class Trained:
     aggregated: Aggregated | None = None
     withheld: Mapping[int, NDArray[np.bool_]] | None = None
     release: FirstLayerRelease | None = None
+    departures: tuple[Departure, ...] = ()
+    left: Mapping[int, Model] = field(default_factory=dict)
 
     @property
     def max_abs_error(self) -> float | None:

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig
-from securefl.errors import ParameterError
+from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
 from securefl.federation.guards import FIRST_WEIGHT
 from securefl.federation.operator import Operator
+from securefl.federation.participation import LASTING, Consent, Decision, Departure, planned, willing
 from securefl.federation.partner import Partner, Terms
 from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
 from securefl.federation.releases import Exchange, FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
+from securefl.federation.server_optimiser import server_optimiser
 from securefl.federation.starts import first_trunk, heads_of
 from securefl.federation.threads import threads_for
 from securefl.learning.family import inputs_of, layout_of
@@ -48,12 +50,28 @@ class _Federation:
     rng: Rng
     dropouts: Dropouts
     in_turn: bool
+    consent: Consent = willing
+    departures: list[Departure] = dataclasses.field(default_factory=list)
+    present: Sequence[Partner] = ()
     exchanges: list[Exchange] = dataclasses.field(default_factory=list)
 
     @property
     def clients(self) -> list[ClientId]:
-        """The partners' numbers on the roster, from 1."""
-        return [ClientId(partner.number + 1) for partner in self.partners]
+        """The numbers on the roster, from 1, of the partners that take part in this round."""
+        return [ClientId(partner.number + 1) for partner in self.present]
+
+    @property
+    def gone(self) -> frozenset[int]:
+        """The partners that have stopped or withdrawn."""
+        return frozenset(one.partner for one in self.departures if one.decision in LASTING)
+
+    def ask(self, number: int) -> bool:
+        """Ask every partner that is still there for its say before round ``number``; return whether nobody vetoes."""
+        said = {p.number: self.consent(number, p.number) for p in self.partners if p.number not in self.gone}
+        new = [Departure(number, partner, decision) for partner, decision in said.items() if decision is not Decision.TAKE_PART]
+        self.departures += new
+        self.present = [p for p in self.partners if said.get(p.number) is Decision.TAKE_PART]
+        return all(one.decision is not Decision.VETO for one in new)
 
     def weights(self, counts: Sequence[int]) -> dict[ClientId, int]:
         """Return the clients' weights for ``counts``."""
@@ -63,7 +81,7 @@ class _Federation:
         """Hand out the trunk, train everywhere, aggregate, and move the trunk."""
         before = dict(self.operator.trunk)
         updates = dict(zip(self.clients, self._train(), strict=True))
-        weights = self.weights([partner.records for partner in self.partners])
+        weights = self.weights([partner.records for partner in self.present])
         model = self.operator.model_hash
         result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number, model=model)
         self.operator.apply(result, round=number)
@@ -77,9 +95,9 @@ class _Federation:
         """Return the mean validation score of the trunk, weighted by cells, as the protocol opens it."""
         scores = {
             client: np.array([partner.score()], dtype=np.float64)
-            for client, partner in zip(self.clients, self.partners, strict=True)
+            for client, partner in zip(self.clients, self.present, strict=True)
         }
-        weights = self.weights([partner.validation_cells for partner in self.partners])
+        weights = self.weights([partner.validation_cells for partner in self.present])
         model = self.operator.score_hash
         result = self._aggregate(scores, weights, protocol_round=2 * number, number=number, model=model)
         return float(result.total[0]) / result.weight if result.weight else 0.0
@@ -112,16 +130,16 @@ class _Federation:
         return taken
 
     def _hand_out(self) -> None:
-        for partner in self.partners:
+        for partner in self.present:
             partner.receive(self.operator.trunk)
 
     def _train(self) -> list[NDArray[np.float32]]:
-        """Return every partner's update."""
+        """Return the update of every partner that takes part."""
         self._hand_out()
         if self.in_turn:
-            return [partner.update() for partner in self.partners]
-        with threads_for(len(self.partners)) as pool:
-            return list(pool.map(Partner.update, self.partners))
+            return [partner.update() for partner in self.present]
+        with threads_for(max(1, len(self.present))) as pool:
+            return list(pool.map(Partner.update, self.present))
 
 
 def train_federated(
@@ -137,6 +155,7 @@ def train_federated(
     rounds: int | None = None,
     tensors: Sequence[str] | None = None,
     dropouts: Dropouts | None = None,
+    consent: Consent | None = None,
     options: object | None = None,
     progress: Progress = silent,
     observer: Observer | None = None,
@@ -155,13 +174,15 @@ def train_federated(
         rounds: how many at most; ``config.federation.rounds`` by default.
         tensors: names of the trunk's tensors that are trained and aggregated; the others are frozen; all by default.
         dropouts: who goes silent in which round and phase.
+        consent: asked before each round who takes part (:mod:`securefl.federation.participation`); by default what
+            ``config.federation.departures`` plans, which is nothing.
         options: the scheme's own options.
         observer: called after every round with what an auditor of the simulation sees.
 
     Raises:
         InputError: a partner can't train (no cells, a task with one class), or the loss is not finite.
         ParameterError: ``tensors``, ``start`` or a bound doesn't fit.
-        ProtocolAbort: a party stopped a round.
+        ProtocolAbort: a party stopped a round, too few were left for one, or a partner vetoed the first.
     """
     _check_family(config, private)
     dataset = inputs_of(dataset, config.model)
@@ -172,10 +193,20 @@ def train_federated(
     federation = _assemble(
         [Partner(dataset, number, terms) for number in range(len(dataset.partners))],
         Operator(
-            first_trunk(dataset, config, seed, start), layout=layout, aggregated=chosen, patience=config.federation.patience
+            first_trunk(dataset, config, seed, start),
+            layout=layout,
+            aggregated=chosen,
+            patience=config.federation.patience,
+            server=server_optimiser(config.federation),
         ),
         terms,
-        _Protocol(scheme=scheme, rng=rng, options=options, dropouts=dropouts or {}),
+        _Protocol(
+            scheme=scheme,
+            rng=rng,
+            options=options,
+            dropouts=dropouts or {},
+            consent=consent or planned(config.federation.departures),
+        ),
     )
     if start is not None:
         for partner in federation.partners:
@@ -202,6 +233,7 @@ class _Protocol:
     rng: Rng
     options: object | None
     dropouts: Dropouts
+    consent: Consent
 
 
 def _assemble(partners: Sequence[Partner], operator: Operator, terms: Terms, protocol: _Protocol) -> _Federation:
@@ -215,6 +247,7 @@ def _assemble(partners: Sequence[Partner], operator: Operator, terms: Terms, pro
         quantizer=quantizer,
         rng=protocol.rng,
         dropouts=protocol.dropouts,
+        consent=protocol.consent,
         # Noise must come from the generator in a fixed order, so private trainers take turns.
         in_turn=terms.private is not None,
     )
@@ -228,10 +261,17 @@ class _Ledger:
     heads: dict[int, PartnerHeads] = dataclasses.field(default_factory=dict)
     withheld: dict[int, NDArray[np.bool_]] = dataclasses.field(default_factory=dict)
     release: FirstLayerRelease | None = None
+    left: dict[int, Model] = dataclasses.field(default_factory=dict)
+
+    def let_go(self, partner: int, decision: Decision, trunk: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take a partner's heads out of the run's model; who stops keeps them, with the best trunk so far."""
+        heads = self.heads.pop(partner, None)
+        if heads is not None and decision is Decision.STOP:
+            self.left[partner] = Model(trunk=dict(trunk), heads={partner: heads})
 
     def take(self, trace: RoundTrace, federation: _Federation, *, optimiser: str) -> None:
         """Add a round."""
-        for partner in federation.partners:
+        for partner in federation.present:
             if partner.guard is not None:
                 held = self.withheld.setdefault(partner.number, np.zeros_like(partner.guard.withheld))
                 held |= partner.guard.withheld
@@ -246,8 +286,8 @@ class _Ledger:
         return self.release is not None and all(bool(update.any()) for update in self.release.updates.values())
 
     def keep_heads(self, partners: Sequence[Partner]) -> None:
-        """Every partner keeps its heads of this round."""
-        self.heads = {partner.number: partner.heads() for partner in partners}
+        """Every partner that takes part keeps its heads of this round."""
+        self.heads |= {partner.number: partner.heads() for partner in partners}
 
 
 def _run(
@@ -262,14 +302,16 @@ def _run(
     operator, ledger = federation.operator, _Ledger()
     number = 0
     while number < count and not operator.should_stop(number):
+        if not _all_consent(federation, ledger, number + 1):
+            break
         number += 1
         trace = federation.round(number)
         ledger.take(trace, federation, optimiser=config.federation.optimiser)
         if not scored:
             operator.keep(number)
-            ledger.keep_heads(federation.partners)
+            ledger.keep_heads(federation.present)
         elif operator.judge(federation.score(number), round=number):
-            ledger.keep_heads(federation.partners)
+            ledger.keep_heads(federation.present)
         exchanges = federation.take_exchanges()
         if observer is not None:
             observer(dataclasses.replace(trace, exchanges=exchanges))
@@ -284,7 +326,27 @@ def _run(
         aggregated=aggregated(ledger.results, warnings=federation.setup.warnings),
         withheld=ledger.withheld or None,
         release=ledger.release,
+        departures=tuple(federation.departures),
+        left=ledger.left,
     )
+
+
+def _all_consent(federation: _Federation, ledger: _Ledger, number: int) -> bool:
+    """Ask before round ``number``, let go who leaves, and return whether the round takes place.
+
+    Raises:
+        ProtocolAbort: it does not, and there was none before whose model could stand.
+    """
+    before = len(federation.departures)
+    agreed = federation.ask(number)
+    for one in federation.departures[before:]:
+        if one.decision in LASTING:
+            ledger.let_go(one.partner, one.decision, federation.operator.best)
+        if one.decision is Decision.VETO and number == 1:
+            raise ProtocolAbort(AbortReason.VETOED, round=number, party=one.partner + 1)
+    if agreed and not federation.present:
+        raise TooFewClients(round=number, have=0, need=1)
+    return agreed
 
 
 def _first_layer(

@@ -2,13 +2,13 @@
 
 Everything above it (dense hidden layers, heads, trainer, protocols) is the fingerprint network's own. Atoms start as the sum
 of their rows of a table; each step adds what the neighbours send over their bonds ([Hu+20] with bonds, after [Xu+19]); the
-sums over all atoms after every step feed the first hidden layer.
+sums over all atoms after every step, normalised, feed the first hidden layer.
 
-What leaks: ``weight`` has a row for each property of an atom, and a row that no molecule of a partner uses has exactly no
-update, as with fingerprint bits. There are 35 rows instead of thousands and most are used by everybody, so the union says
-little (rare elements and charges); the rows are not linear in a molecule's own pattern once its atoms mix, so the recovery
-that reads fingerprints out of a first layer has nothing to stand on. Membership is as visible as with any model that fits
-as well. There is no private step for this family: gradients of single records are not taken apart here.
+What leaks: ``weight`` has a row for each property of an atom and each hashed neighbourhood, and a row that no molecule of a
+partner uses has exactly no update, as with fingerprint bits: who sees an update reads which rows the partner's molecules use
+(``union_of_bits``). Every atom sends back an error of its own, so an update is no sum of one pattern a molecule, on which the
+recovery of whole fingerprints rests. Membership shows as with any model that fits as well. Nothing here protects any of it,
+and there is no private step: gradients of single records are not taken apart.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from securefl.chem.graphs import BOND_KINDS, FIELDS
 from securefl.errors import ParameterError
 from securefl.learning.layout import Entries
 from securefl.learning.sparse import SparseBatch
-
-TYPICAL_ATOMS = 25.0
-"""Sums over atoms are divided by it, so that their size does not depend on a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class GraphLayers(nn.Module):
     """From molecules to ``outputs`` pre-activations. ``weight`` (rows, width) has a row for each property of an atom."""
 
     std = 1.0 / FIELDS**0.5
-    """First spread of the atom table: an atom, the sum of six rows, then has numbers of size one."""
+    """First spread of the atom table: an atom, the sum of its rows, then has numbers of size one."""
 
     def __init__(self, rows: int, outputs: int, shape: GraphShape) -> None:
         super().__init__()
@@ -69,15 +67,18 @@ class GraphLayers(nn.Module):
         sent = self.bond[graph.kind]
         for step, readout in zip(self.steps, self.readout[1:], strict=True):
             messages = torch.relu(state[graph.source] + sent)
-            state = torch.relu(step(state + torch.zeros_like(state).index_add_(0, graph.target, messages)))
+            mixed = step(state + torch.zeros_like(state).index_add_(0, graph.target, messages))
+            # Normalised within an atom, not over a batch: no statistic of other molecules enters.
+            state = state + torch.relu(functional.layer_norm(mixed, mixed.shape[1:]))
             result = result + readout(_summed(state, graph.molecule, len(batch)))
         return result
 
 
 def _summed(state: Tensor, molecule: Tensor, molecules: int) -> Tensor:
-    """Return the scaled sum over each molecule's atoms, shape (molecules, width)."""
+    """Return the normalised sum over each molecule's atoms, shape (molecules, width)."""
     total = torch.zeros(molecules, state.shape[1], device=state.device)
-    return total.index_add_(0, molecule, state) / TYPICAL_ATOMS
+    summed = total.index_add_(0, molecule, state)
+    return functional.layer_norm(summed, summed.shape[1:])
 
 
 def graph_entries(rows: int, outputs: int, shape: GraphShape) -> Entries:
