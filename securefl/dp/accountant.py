@@ -16,7 +16,7 @@ fold, and floating-point attacks on the noise (Mironov 2012).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -26,6 +26,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
+from dp_accounting.rdp import RdpAccountant as DpAccountingRdp
 from opacus.accountants import PRVAccountant, RDPAccountant
 
 from securefl.errors import BudgetExceededError, ParameterError
@@ -88,11 +89,16 @@ class PrvAccountant:
 
     def epsilon(self, mechanism: SampledGaussian, *, delta: float) -> float:
         """Return the upper end of the accountant's own error interval."""
-        accountant = PRVAccountant()
-        accountant.history = [(mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.steps)]
-        # At sampling rate 1 it takes log(1 - q) = -inf, which is the right limit.
-        with np.errstate(divide="ignore"), _loose_orders():
-            return float(accountant.get_epsilon(delta=delta, eps_error=self.error))
+        return prv_epsilon((mechanism,), delta=delta, error=self.error)
+
+
+def prv_epsilon(mechanisms: Sequence[SampledGaussian], *, delta: float, error: float = 0.01) -> float:
+    """Return the upper end of the PRV accountant's interval for all ``mechanisms`` together."""
+    accountant = PRVAccountant()
+    accountant.history = [(one.noise_multiplier, one.sampling_rate, one.steps) for one in mechanisms]
+    # At sampling rate 1 it takes log(1 - q) = -inf, which is the right limit.
+    with np.errstate(divide="ignore"), _loose_orders():
+        return float(accountant.get_epsilon(delta=delta, eps_error=error))
 
 
 class RdpAccountant:
@@ -115,10 +121,30 @@ class PldAccountant:
 
     def epsilon(self, mechanism: SampledGaussian, *, delta: float) -> float:
         """Return the pessimistic epsilon under the add-or-remove-one relation."""
-        event: dp_event.DpEvent = dp_event.GaussianDpEvent(mechanism.noise_multiplier)
-        if mechanism.sampling_rate < 1:
-            event = dp_event.PoissonSampledDpEvent(mechanism.sampling_rate, event)
-        return float(PLDAccountant().compose(event, mechanism.steps).get_epsilon(delta))
+        return float(PLDAccountant().compose(_event(mechanism), mechanism.steps).get_epsilon(delta))
+
+
+class SecondRdpAccountant:
+    """The Renyi accountant of dp-accounting, independent of Opacus's."""
+
+    name: ClassVar[str] = "dp-accounting RDP"
+
+    def epsilon(self, mechanism: SampledGaussian, *, delta: float) -> float:
+        """Return the best epsilon over the accountant's orders under the add-or-remove-one relation."""
+        accountant = DpAccountingRdp(orders=list(ORDERS)).compose(_event(mechanism), mechanism.steps)
+        return float(accountant.get_epsilon(delta))
+
+
+def _event(mechanism: SampledGaussian) -> dp_event.DpEvent:
+    event = dp_event.GaussianDpEvent(mechanism.noise_multiplier)
+    if mechanism.sampling_rate < 1:
+        return dp_event.PoissonSampledDpEvent(mechanism.sampling_rate, event)
+    return event
+
+
+def delta_bound(smallest: int) -> float:
+    """Return the largest delta at record level: min(1e-5, 1 / (10 N)), N the records of the smallest partner."""
+    return min(MAX_DELTA, 1.0 / (10 * max(smallest, 1)))
 
 
 def check_delta(delta: float, *, smallest: int) -> None:
@@ -126,12 +152,12 @@ def check_delta(delta: float, *, smallest: int) -> None:
 
     Args:
         delta: the run's delta.
-        smallest: protected units (records) of the smallest partner.
+        smallest: protected units of the smallest partner: its records, or 1 at partner level.
 
     Raises:
         ParameterError: ``delta`` is above min(1e-5, 1 / (10 N)).
     """
-    bound = min(MAX_DELTA, 1.0 / (10 * max(smallest, 1)))
+    bound = delta_bound(smallest)
     if not 0 < delta <= bound:
         raise ParameterError(f"delta={delta:g} must be > 0 and <= {bound:g} (smallest partner has {smallest} records)")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal, localcontext
+from functools import partial
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,10 +67,12 @@ def _geometric(drawn: NDArray[np.uint64], *, rng: Rng) -> NDArray[np.int64]:
 
 def _successes(uniform: LazyUniform) -> int:
     """Return how many of e^-1, e^-2, ... the number is under."""
-    power = Decimal(1)
-    while uniform.below_exp(lambda _: power):
-        power += 1
-    return int(power) - 1
+    return next(k for k in count() if not uniform.below_exp(partial(_constant, Decimal(k + 1))))
+
+
+def _constant(value: Decimal, digits: int) -> Decimal:
+    """Return ``value``, which is exact at any number of digits."""
+    return value
 
 
 def accepted(size: int, draw: Callable[[int], NDArray[np.int64]], *, rate: float) -> NDArray[np.int64]:

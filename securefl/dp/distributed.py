@@ -1,60 +1,37 @@
 """Partner-level differential privacy inside a secure sum: every partner adds a share of integer noise before masking.
 
 Each of n partners clips its whole update to norm C, rounds it to integers of squared norm at most D2
-(:mod:`securefl.dp.rounding`), and adds integer noise of variance v to every coordinate. At least ``contributors`` = minimum survivors - c shares stay unknown
-to an operator with c colluding partners, so v = target / contributors; further shares only add noise. Neighbouring: one
-partner's update is replaced by zero (its place in the survivor set is public), so that two sums differ by at most sqrt(D2).
+(:mod:`securefl.dp.rounding`), and adds integer noise of variance v to every coordinate. At least ``contributors`` = minimum
+survivors - c shares stay unknown to an operator with c colluding partners, so v = target / contributors; further shares only
+add noise. Neighbouring: one partner's update is replaced by zero (its place in the survivor set is public), so that two sums
+differ by at most sqrt(D2).
 What this does NOT protect: that a partner takes part, single records beyond what protecting the whole update implies, a
 partner's own noise from itself, and partners beyond c who reveal their shares.
 
-Statement, per opened sum of d coordinates, with S = contributors * v (the variance of the noise that nobody knows):
-
-* Skellam (closed under sums; [AKL21] theorem 3.5 in d dimensions): for every whole order a > 1 the Renyi divergence is at
-  most a D2 / (2 S) + min(((2a - 1) D2 + 6 D1) / (4 S^2), 3 D1 / (2 S)), with D1 = min(D2, sqrt(d D2)).
-* Discrete Gaussian (a sum of them is not one; [KLS21] theorem 5): e^2 / 2-concentrated, with e the smaller of
-  sqrt(D2 / S + tau d / 2) and sqrt(D2 / S) + tau sqrt(d), where tau = 10 sum_{k=1}^{contributors-1} exp(-2 pi^2 v k / (k + 1))
-  is the closeness term. For a single contributor tau = 0.
-
-Both need the sum of integers before it wraps; reducing it modulo the ring's size is post-processing and costs nothing. Here it
-doesn't even wrap: a noised coordinate is held to ``limit``, n * limit < 2^(ring_bits - 1), and the event that a draw reaches
-the limit (probability <= 2^-80 a round over all coordinates and partners) is paid from delta. Sampling is exact.
-
-[AKL21] Agarwal, Kairouz, Liu 2021, https://arxiv.org/abs/2110.04995; [KLS21] Kairouz, Liu, Steinke 2021,
-https://arxiv.org/abs/2102.06387. tests/dp/test_distributed.py compares both with the privacy loss by brute force.
+What it costs, with its constants and sources, is stated in :mod:`securefl.dp.noisy_sums`. The sum doesn't wrap: a noised
+coordinate is held to ``limit``, n * limit < 2^(ring_bits - 1) is proven before the run, and that a draw reaches the limit
+has probability at most 2^-80 a round, which delta pays for. Sampling is exact.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from fractions import Fraction
-from math import ceil, exp, inf, isfinite, isqrt, ldexp, log, pi, sqrt
+from math import ceil, isfinite, isqrt, ldexp, log, sqrt
 
 import numpy as np
-from dp_accounting.rdp import compute_epsilon
 from numpy.typing import NDArray
 
-from securefl.dp.accountant import LEAST_NOISE, MAX_NOISE, ORDERS, least_noise
+from securefl.dp.accountant import LEAST_NOISE, MAX_NOISE, least_noise
 from securefl.dp.discrete_gaussian import discrete_gaussian
 from securefl.dp.discrete_laplace import MAX_SCALE
+from securefl.dp.noisy_sums import TAIL_BITS, Family, NoisySums, renyi_epsilon
 from securefl.dp.rounding import clipped, conditional_rounding, norm_bound_squared
 from securefl.dp.skellam import skellam
 from securefl.errors import BudgetExceededError, CapacityError, ParameterError
 from securefl.types import FloatVector, Rng
 
-PARTNER_NEIGHBOURS = "one partner's update is replaced by zero, in every round"
-TAIL_BITS = 80
-"""A noised coordinate reaches its limit with probability at most 2^-80 a round."""
-TAIL_SHARE = 1e-3
-"""Share of delta that pays for it."""
 MAX_SCALE_BITS = 40
-
-
-class Family(Enum):
-    """The distribution of a share."""
-
-    SKELLAM = "skellam"
-    DISCRETE_GAUSSIAN = "discrete-gaussian"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +70,7 @@ class DistributedNoise:
     @property
     def noise_multiplier(self) -> float:
         """Deviation of the unknown noise in units of the sensitivity sqrt(D2)."""
-        return sqrt(self.terms.contributors * self.share_variance / self.bound_squared)
+        return self.priced(1).noise_multiplier
 
     @property
     def deviation(self) -> float:
@@ -126,42 +103,20 @@ class DistributedNoise:
         steps = self.input(update, rng=rng) + self.noise(rng=rng)
         return np.clip(steps, -self.limit, self.limit, out=steps)
 
-    def renyi(self, order: int) -> float:
-        """Return the bound on the Renyi divergence of whole ``order`` > 1 of one opened sum."""
-        if self.share_variance == 0:
-            return inf
-        unknown = self.terms.contributors * self.share_variance
-        if self.terms.family is Family.SKELLAM:
-            return skellam_renyi(order, l2_squared=self.bound_squared, length=self.terms.length, variance=unknown)
-        return order / 2 * self._concentration() ** 2
-
-    def _concentration(self) -> float:
-        contributors, d = self.terms.contributors, self.terms.length
-        ratio = sqrt(self.bound_squared / (contributors * self.share_variance))
-        tau = closeness(self.share_variance, contributors)
-        return min(sqrt(ratio * ratio + tau * d / 2), ratio + tau * sqrt(d))
+    def priced(self, rounds: int) -> NoisySums:
+        """Return what ``rounds`` opened sums are to an accountant."""
+        return NoisySums(
+            family=self.terms.family,
+            contributors=self.terms.contributors,
+            length=self.terms.length,
+            bound_squared=self.bound_squared,
+            share_variance=self.share_variance,
+            rounds=rounds,
+        )
 
     def epsilon(self, *, rounds: int, delta: float) -> float:
         """Return an upper bound of epsilon at ``delta`` for ``rounds`` opened sums."""
-        if self.share_variance == 0:
-            return inf
-        curve = [rounds * self.renyi(order) for order in ORDERS]
-        found = float(compute_epsilon(ORDERS, curve, delta * (1 - TAIL_SHARE))[0])
-        # A draw at the limit is a distance in total variation, which costs (1 + e^epsilon) times its probability.
-        tail = log(rounds) - TAIL_BITS * log(2) + log(2) + found
-        return found if tail <= log(delta * TAIL_SHARE) else inf
-
-
-def skellam_renyi(order: int, *, l2_squared: int, length: int, variance: int) -> float:
-    """Return [AKL21]'s bound for integer vectors of ``length`` that differ by at most ``l2_squared`` in squared norm."""
-    l1 = min(float(l2_squared), sqrt(length * l2_squared))
-    extra = min(((2 * order - 1) * l2_squared + 6 * l1) / (4 * variance**2), 3 * l1 / (2 * variance))
-    return order * l2_squared / (2 * variance) + extra
-
-
-def closeness(share_variance: float, contributors: int) -> float:
-    """Return [KLS21]'s tau: how far the sum of discrete Gaussians is from a discrete Gaussian, as a log ratio."""
-    return 10 * sum(exp(-2 * pi**2 * share_variance * k / (k + 1)) for k in range(1, contributors))
+        return renyi_epsilon([self.priced(rounds)], delta=delta)
 
 
 def design(terms: SumTerms, *, noise_multiplier: float) -> DistributedNoise:

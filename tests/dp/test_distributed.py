@@ -11,15 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from stand_ins import CountingRng
 
-from securefl.dp.distributed import (
-    DistributedNoise,
-    Family,
-    SumTerms,
-    closeness,
-    design,
-    skellam_renyi,
-    solve_distributed,
-)
+from securefl.dp.distributed import DistributedNoise, SumTerms, design, solve_distributed
+from securefl.dp.noisy_sums import Family, closeness, skellam_renyi
 from securefl.dp.rounding import clipped, conditional_rounding, norm_bound_squared
 from securefl.errors import BudgetExceededError, CapacityError, ParameterError
 
@@ -75,10 +68,10 @@ def test_the_claimed_divergence_is_never_under_the_true_one(
     claim, p = unit(family, share_variance, contributors, shift), pmf(family, share_variance, contributors)
     for order in (2, 3, 5, 8, 16, 32):
         true = max(renyi(p, shift, order), renyi(p, -shift, order))
-        assert true <= claim.renyi(order) * (1 + 1e-9) + 1e-12
+        assert true <= claim.priced(1).renyi(order) * (1 + 1e-9) + 1e-12
         # and it is no empty bound: within 60 % where the order is small
         if order == 2 and share_variance * contributors >= 8:
-            assert claim.renyi(order) < 1.6 * true
+            assert claim.priced(1).renyi(order) < 1.6 * true
 
 
 @pytest.mark.parametrize("family", Family)
@@ -102,7 +95,7 @@ def test_noise_left_out_of_the_sum_is_caught_by_brute_force() -> None:
     """One of three shares missing: the claim for three no longer covers what two shares leak."""
     for family in Family:
         claim = unit(family, 20, 3, 5)
-        assert renyi(pmf(family, 20, 2), 5, 4) > claim.renyi(4) >= 0.999999 * renyi(pmf(family, 20, 3), 5, 4)
+        assert renyi(pmf(family, 20, 2), 5, 4) > claim.priced(1).renyi(4) >= 0.999999 * renyi(pmf(family, 20, 3), 5, 4)
 
 
 def test_without_the_closeness_term_the_claim_would_be_false() -> None:
@@ -119,9 +112,9 @@ def test_without_the_closeness_term_the_claim_would_be_false() -> None:
 def test_the_closeness_term_grows_with_the_dimension() -> None:
     claim = unit(Family.DISCRETE_GAUSSIAN, 1, 3, 1)
     wide = replace(claim, terms=replace(claim.terms, length=10_000))
-    assert wide.renyi(2) > 1.15 * claim.renyi(2)
+    assert wide.priced(1).renyi(2) > 1.15 * claim.priced(1).renyi(2)
     alone = replace(claim, terms=replace(claim.terms, contributors=1, length=10_000))
-    assert alone.renyi(2) == pytest.approx(1.0)
+    assert alone.priced(1).renyi(2) == pytest.approx(1.0)
     assert closeness(1, 1) == 0
 
 
@@ -132,7 +125,7 @@ def test_two_coordinates_by_brute_force() -> None:
         for order in (2, 4, 8):
             true = renyi(p, 1, order) + renyi(p, 2, order)
             claim = replace(unit(family, 4, 2, 1), bound_squared=5)
-            assert true <= replace(claim, terms=replace(claim.terms, length=2)).renyi(order)
+            assert true <= replace(claim, terms=replace(claim.terms, length=2)).priced(1).renyi(order)
 
 
 @pytest.mark.parametrize("family", Family)
