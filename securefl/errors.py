@@ -73,6 +73,8 @@ class AbortReason(Enum):
     WRONG_MODEL = "message is bound to another model"
     ROUND_REUSED = "round number was used before"
     SECOND_UNMASKING = "a second, different unmasking request"
+    SECOND_SET = "a second set of decryptors for one sum"
+    NO_ATTEMPT_LEFT = "no attempt is left to open this sum"
     THRESHOLD_LOWERED = "survivor set is under the threshold that the roster fixes"
     INCONSISTENT_SURVIVORS = "parties signed different survivor sets"
     DIFFERENCING = "sum over repeated inputs would expose too few partners"

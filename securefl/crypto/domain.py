@@ -29,6 +29,7 @@ class Usage(IntEnum):
     STATIC_KEY = 14
     FINGERPRINT = 15
     SECOND_SIGNATURE = 17
+    EXPANSION = 18
 
 
 def tag(wire_id: bytes, usage: Usage, *fields: bytes) -> bytes:
