@@ -14,6 +14,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -178,7 +179,8 @@ def _write(path: Path, name: str, graphs: MoleculeGraphs) -> None:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise InputError(f"can't write {path}: {error.strerror}") from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,8 @@ class Model:
                 os.fsync(handle.fileno())
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             raise InputError(f"can't write {path}: {error.strerror}") from error
 
     def _entries(self) -> Iterator[tuple[str, NDArray[np.generic]]]:
