@@ -86,14 +86,22 @@ class FederationConfig(Section):
 
     rounds: int = Field(16, ge=1)
     local_epochs: int = Field(1, ge=1)
+    local_steps: int = Field(0, ge=0, description="gradient steps as the unit of local training; 0: local_epochs are it")
     batch: int = Field(128, ge=1)
-    optimiser: Literal["adam", "sgd"] = "adam"
+    optimiser: Literal["adam", "sgd", "lazy-adam"] = Field("adam", description="lazy-adam: first-layer rows of absent bits rest")
+    censoring: Literal["one-sided", "tobit"] = Field("one-sided", description="what a censored cell costs")
     learning_rate: float = Field(1e-3, gt=0)
     patience: int = Field(5, ge=1)
     seeds: tuple[int, ...] = (0,)
     server_optimiser: Literal["fedavg", "fedadam"] = "fedavg"
     server_learning_rate: float | None = Field(None, gt=0, description="none: 1 for fedavg, 0.003 for fedadam")
     departures: tuple[DepartureConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> FederationConfig:
+        if self.local_steps and self.local_epochs != 1:
+            raise ValueError(f"local_epochs={self.local_epochs} must be 1 where local_steps={self.local_steps} is the unit")
+        return self
 
 
 class BaselineConfig(Section):
@@ -120,14 +128,25 @@ class GuardConfig(Section):
 
 
 class DpConfig(Section):
-    """Record-level differential privacy of the local training."""
+    """Differential privacy: of records in a partner's own training, or of partners inside the sum.
 
+    An arm's name says the unit and may say epsilon; infinity clips and adds no noise.
+    """
+
+    unit: Literal["record", "partner"] | None = Field(None, description="arms of another unit are refused")
     epsilon: float = Field(8.0, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
-    clipping_norm: float = Field(1.0, gt=0)
+    noise_multiplier: float | None = Field(None, gt=0, description="instead of epsilon, which then follows from it")
+    clipping_norm: float = Field(1.0, gt=0, description="of a record's gradient")
     learning_rate: float = Field(5.0, gt=0, description="plain SGD on the noised mean of clipped gradients")
     rounds: int = Field(8, ge=1)
     batch: int = Field(1024, ge=1, description="expected records in a step")
+    update_norm: float = Field(1.0, gt=0, description="of a partner's whole update, at partner level")
+    noise: Literal["skellam", "discrete-gaussian"] = Field("skellam", description="of a partner's share in the sum")
+    colluders: int = Field(1, ge=0, description="survivors that may reveal their share of the noise")
+    start: str | None = Field(None, description="model file trained on public data: its trunk is the warm start")
+    total_epsilon: float | None = Field(None, gt=0, description="private data: what all arms together may spend")
+    ledgers: str | None = Field(None, description="private data: folder of the partners' ledgers, in the run by default")
 
 
 class AttackConfig(Section):

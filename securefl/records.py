@@ -20,6 +20,7 @@ from securefl.evidence import (
     PriceRecord,
     ProtocolRecord,
     RecommendationRecord,
+    RocPointRecord,
     SweepRecord,
 )
 from securefl.measures import BaselineRecord, ConsortiumRecord, EvaluationRecord
@@ -34,7 +35,8 @@ class DpRecord(Record):
     """What was spent: ``unit`` says whose data one unit of epsilon protects."""
 
     unit: Literal["record", "partner"]
-    epsilon: float
+    epsilon: float = Field(description="upper bound; an arm without noise has no such record")
+    epsilon_lower: float | None = Field(None, description="no accountant can claim less, where one gives a lower bound")
     delta: float
     noise_multiplier: float
     accountant: str
@@ -124,11 +126,12 @@ class AttackRecord(Record):
     bits: int | None = None
     compounds: int | None = None
     optimiser: str | None = None
-    asset: Literal["membership", "structure", "label", "substructure"] = "structure"
+    asset: Literal["membership", "structure", "label", "substructure", "assay", "identity"] = "structure"
     member_of: Literal["partner", "consortium"] | None = None
     coordinates: Literal["clear", "scrambled"] | None = None
     seconds: float = 0.0
     detail: dict[str, float] = Field({})
+    roc: tuple[RocPointRecord, ...] = Field((), description="the whole curve, thinned, where the attack scores members")
 
 
 class ControlRecord(Record):

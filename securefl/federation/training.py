@@ -24,6 +24,7 @@ from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
 from securefl.federation.releases import Exchange, FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
 from securefl.federation.server_optimiser import server_optimiser
 from securefl.federation.starts import first_trunk, heads_of
+from securefl.federation.sum_noise import SumNoise
 from securefl.federation.threads import threads_for
 from securefl.learning.family import inputs_of, layout_of
 from securefl.learning.layout import TensorLayout
@@ -32,6 +33,7 @@ from securefl.learning.model import Model, PartnerHeads
 from securefl.quantize import Quantizer
 from securefl.secagg import RoundResult, run_round
 from securefl.secagg.base import Setup
+from securefl.secagg.rounds import Encoder
 from securefl.types import ClientId, Progress, Rng, silent
 
 Dropouts = Mapping[int, Mapping[ClientId, str]]
@@ -50,6 +52,7 @@ class _Federation:
     rng: Rng
     dropouts: Dropouts
     in_turn: bool
+    noise: SumNoise | None = None
     consent: Consent = willing
     departures: list[Departure] = dataclasses.field(default_factory=list)
     present: Sequence[Partner] = ()
@@ -81,9 +84,11 @@ class _Federation:
         """Hand out the trunk, train everywhere, aggregate, and move the trunk."""
         before = dict(self.operator.trunk)
         updates = dict(zip(self.clients, self._train(), strict=True))
-        weights = self.weights([partner.records for partner in self.present])
-        model = self.operator.model_hash
-        result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number, model=model)
+        weights = self.weights([partner.records if self.noise is None else 1 for partner in self.present])
+        model, encode = self.operator.model_hash, self.noise.encoder(self.rng) if self.noise else None
+        result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number, model=model, encode=encode)
+        if self.noise is not None:
+            result = self.noise.finished(result, rng=self.rng)
         self.operator.apply(result, round=number)
         self._hand_out()
         return RoundTrace(
@@ -110,6 +115,7 @@ class _Federation:
         protocol_round: int,
         number: int,
         model: bytes,
+        encode: Encoder | None = None,
     ) -> RoundResult:
         result = run_round(
             self.setup,
@@ -120,6 +126,7 @@ class _Federation:
             rng=self.rng,
             quantizer=self.quantizer,
             dropouts=self.dropouts.get(number, {}),
+            encode=encode,
         )
         self.exchanges.append(Exchange(protocol_round, model, result.transcript))
         return result
@@ -151,6 +158,7 @@ def train_federated(
     rng: Rng,
     guard_k: int | None = None,
     private: PrivateTraining | None = None,
+    noise: SumNoise | None = None,
     start: Model | None = None,
     rounds: int | None = None,
     tensors: Sequence[str] | None = None,
@@ -170,7 +178,8 @@ def train_federated(
     Args:
         guard_k: minimum support of a first-layer row, enforced by each partner (:mod:`securefl.federation.guards`).
         private: trainers and scaling that replace the plain ones.
-        start: model to start from, trunk and heads; ``None`` for fresh weights from ``seed``.
+        noise: partner-level noise in every sum (:mod:`securefl.federation.sum_noise`); weights are then 1.
+        start: model to start from, trunk and heads; ``None`` for fresh weights from ``seed``, no heads for fresh ones.
         rounds: how many at most; ``config.federation.rounds`` by default.
         tensors: names of the trunk's tensors that are trained and aggregated; the others are frozen; all by default.
         dropouts: who goes silent in which round and phase.
@@ -206,12 +215,14 @@ def train_federated(
             options=options,
             dropouts=dropouts or {},
             consent=consent or planned(config.federation.departures),
+            noise=noise,
         ),
     )
-    if start is not None:
+    if start is not None and start.heads:
         for partner in federation.partners:
             partner.take_heads(heads_of(start, partner.number))
-    return _run(federation, count, config=config, scored=private is None, progress=progress, observer=observer)
+    scored = private is None and noise is None
+    return _run(federation, count, config=config, scored=scored, progress=progress, observer=observer)
 
 
 def _check_family(config: RunConfig, private: PrivateTraining | None) -> None:
@@ -234,10 +245,11 @@ class _Protocol:
     options: object | None
     dropouts: Dropouts
     consent: Consent
+    noise: SumNoise | None
 
 
 def _assemble(partners: Sequence[Partner], operator: Operator, terms: Terms, protocol: _Protocol) -> _Federation:
-    quantizer = quantizer_for(terms.config.secagg, len(partners))
+    quantizer = protocol.noise.quantizer() if protocol.noise else quantizer_for(terms.config.secagg, len(partners))
     clients = [ClientId(partner.number + 1) for partner in partners]
     return _Federation(
         partners=partners,
@@ -248,6 +260,7 @@ def _assemble(partners: Sequence[Partner], operator: Operator, terms: Terms, pro
         rng=protocol.rng,
         dropouts=protocol.dropouts,
         consent=protocol.consent,
+        noise=protocol.noise,
         # Noise must come from the generator in a fixed order, so private trainers take turns.
         in_turn=terms.private is not None,
     )

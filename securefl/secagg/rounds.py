@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ from securefl.secagg.base import (
     Setup,
 )
 from securefl.types import ClientId, FloatVector, RingVector, Rng
+
+Encoder: TypeAlias = Callable[[FloatVector, int, Quantizer, ClientId], tuple[RingVector, int]]
+"""Turns an update and its weight into a client's ring vector, and says how many values were clipped."""
 
 OPERATOR = ClientId(0)
 """The operator's number in a transcript."""
@@ -91,6 +95,7 @@ def run_round(
     rng: Rng,
     quantizer: Quantizer,
     dropouts: Mapping[ClientId, str] | None = None,
+    encode: Encoder | None = None,
 ) -> RoundResult:
     """Return what one round of ``setup``'s protocol opens for ``updates``.
 
@@ -100,6 +105,7 @@ def run_round(
         updates: float32 or float64, shape (d,), the same d for all.
         weights: sample counts or the like, 0..quantizer.max_weight.
         dropouts: the phase (one of the scheme's ``phases``) before whose message a client goes silent.
+        encode: what a client puts in, :func:`encode_input` by default; noise in the ring is added here.
 
     Raises:
         ParameterError: shapes, weights, phases or values are outside their bounds.
@@ -113,7 +119,7 @@ def run_round(
     clipped: dict[ClientId, int] = {}
     for me, update in updates.items():
         started = time.process_time()
-        vector, clipped[me] = encode_input(update, weights[me], quantizer, me)
+        vector, clipped[me] = (encode or encode_input)(update, weights[me], quantizer, me)
         network.start_client(me, vector, started)
     opened = network.run(frozenset(updates))
     values = quantizer.dequantize(opened.total[:-1])

@@ -44,7 +44,7 @@ def test_releases_compose_and_the_one_too_many_is_refused_before_it_happens(tmp_
     alone = PrvAccountant().epsilon(FULL, delta=DELTA)
     assert first.upper == pytest.approx(alone)
     before = path.read_bytes()
-    with pytest.raises(BudgetExceededError, match="north: epsilon=4.387 after this release must be <= 3 .*1 releases"):
+    with pytest.raises(BudgetExceededError, match=r"north: epsilon=4\.387 after this release must be <= 3 .*1 releases"):
         PrivacyLedger(path, budget(3.0)).spend([release(), release(), release()])
     assert path.read_bytes() == before
     # a new object on the same file is a restart
