@@ -1,9 +1,9 @@
 """A prepared dataset: compounds, fingerprints, folds, and each partner's tasks and activities.
 
 On disk it is a folder: ``compounds.parquet`` (inchikey, smiles, cluster, fold), ``fingerprints.npz`` (CSR without pickle),
-``tasks.parquet`` (partner, name, kind, weight, judged), ``activities.parquet`` (task, compound, value, relation), ``rejects.csv`` and
-``manifest.json`` with the SHA-256 of each file. Names of tasks and partners are for their owners: nothing of them enters
-a federated message.
+``tasks.parquet`` (partner, name, kind, weight, judged), ``activities.parquet`` (task, compound, value, relation),
+``rejects.csv`` and ``manifest.json`` with the SHA-256 of each file. Names of tasks and partners are for their owners: nothing
+of them enters a federated message.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ sits on the other side. All other compounds follow their scaffold cluster, so th
 radius 2), against 7.1 % with scaffolds and 14.2 % by chance: one draw of the key, so take it for the order of the figures.
 
 Every partner computes the same folds from the shared key without comparing structures: leader clustering is not offered
-because a leader is somebody's structure. Two other rules are for comparison with published figures: ``random`` draws by the connectivity part of the InChIKey, which flatters every model, because
-near copies of training compounds are tested; ``time`` tests the newest compounds, and is the same for all partners only as
-far as they agree on when a compound was first measured.
+because a leader is somebody's structure. Two other rules are for comparison with published figures: ``random`` draws by the
+connectivity part of the InChIKey, which flatters every model, because near copies of training compounds are tested; ``time``
+tests the newest compounds, and is the same for all partners only as far as they agree on when a compound was first measured.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,18 @@ from numpy.typing import NDArray
 from securefl.chem.cache import describe_cached
 from securefl.chem.compounds import Description, Recipe
 from securefl.chem.dataset import Activities, Dataset, Fold
-from securefl.chem.fingerprint import fold_bits
+from securefl.chem.fingerprint import fold_bits, fold_counts
 from securefl.chem.folder import check_free, prepared, save
-from securefl.chem.folds import audit_mask, clusters, random_folds, scaffold_folds, time_folds
+from securefl.chem.folds import audit_mask, clusters, minhash_clusters, random_folds, scaffold_folds, time_folds
 from securefl.chem.keyed import bit_order, key_check
 from securefl.chem.partners import Groups, Plan, by_series, by_target, task_digests
+from securefl.chem.plausible import plausible
 from securefl.chem.rejects import Reject, Stage, summarise
 from securefl.chem.replicates import Cells, merge_replicates
 from securefl.chem.standardise import Rules
-from securefl.chem.table import Table
+from securefl.chem.table import PLAIN, Role, Table
 from securefl.chem.tasks import Owned, OwnedTasks, Quorum, own_tasks
+from securefl.chem.thresholds import with_thresholds
 from securefl.config import DataConfig
 from securefl.errors import InputError
 from securefl.types import Progress, Secret, silent
@@ -51,6 +54,12 @@ class Compounds:
         """Scaffold names, in the compounds' order."""
         return [one.scaffold for one in self.found]
 
+    def groups(self, config: DataConfig, key: Secret) -> list[str]:
+        """Return the name of each compound's cluster: its scaffold, or its min-hash where the folds go by that."""
+        if config.folds == "cluster":
+            return minhash_clusters([one.hashes for one in self.found], self.inchikeys, key=key)
+        return self.scaffolds
+
 
 @dataclass(frozen=True, slots=True)
 class _Material:
@@ -60,6 +69,7 @@ class _Material:
     inchikeys: list[str]
     digests: list[str]
     labels: list[tuple[str, str]]
+    roles: tuple[Role, ...]
     classes: NDArray[np.bool_]
     groups: Groups
     fold: NDArray[np.int8]
@@ -91,10 +101,15 @@ def prepare(
     if there is not None:
         return there
     check_free(out)
-    descriptions = describe_cached(table.smiles.names, recipe, cache, progress)
+    # Structures are the slow part: what a killed run had finished lies beside its output until the output is complete.
+    kept = out.with_name(out.name + ".unfinished") if cache is None else cache
+    descriptions = describe_cached(table.smiles.names, recipe, kept, progress)
     dataset, rejects, counts = build(table, descriptions, config, key=key)
     about = {**counts, "notes": list(table.notes), "recipe": recipe.identity(), "config": config.model_dump(mode="json")}
-    return save(dataset, out, rejects, request=request, about=about)
+    saved = save(dataset, out, rejects, request=request, about=about)
+    if cache is None:
+        shutil.rmtree(kept, ignore_errors=True)
+    return saved
 
 
 def build(
@@ -102,39 +117,58 @@ def build(
 ) -> tuple[Dataset, list[Reject], dict[str, int]]:
     """Return the dataset of ``table`` in memory, its rejects, and the counts of what happened to the rows.
 
-    ``descriptions`` belong to ``table.smiles.names``, one each.
+    ``descriptions`` belong to ``table.smiles.names``, one each. A row of which thresholds make several tasks counts once for
+    each of them.
 
     Raises:
         InputError: nothing usable is left.
     """
+    table = plausible(table, config.min_value, config.max_value)
+    table = with_thresholds(table, config.thresholds, keep_values=config.keep_values)
     compounds = _unique(descriptions)
     rejects = list(table.rejects) + _structure_rejects(table, descriptions)
     compound = compounds.of_smiles[table.smiles.code]
     good = compound >= 0
     if not good.any():
         raise InputError(f"{table.name}: no parsable SMILES: {summarise(rejects)}")
-    sources, source_labels = _sources(table, config)
+    sources, labels, roles = _sources(table, config)
     classes = _are_classes(sources, table.value)
     rows = Cells(sources[good], compound[good], table.value[good], table.relation[good], table.row[good])
     rows.relation[classes[rows.source]] = 0
-    merged = merge_replicates(rows, classes)
+    merged = merge_replicates(rows, classes, max_spread=config.max_spread)
     rejects += merged.rejects
-    base = _folds(table, compounds, config, key)
-    groups = Groups(clusters(compounds.scaffolds), compounds.scaffolds, base)
+    names = compounds.groups(config, key)
+    base = _folds(table, compounds, names, config, key)
     fold = base.copy()
     fold[audit_mask(compounds.inchikeys, config.audit_fraction, key=key)] = Fold.AUDIT
     digests = task_digests(merged.cells, compounds.inchikeys)
-    material = _Material(merged.cells, compounds.inchikeys, digests, source_labels, classes, groups, fold)
+    groups = Groups(clusters(names), names, base)
+    material = _Material(merged.cells, compounds.inchikeys, digests, labels, roles, classes, groups, fold)
     owned = _owned(material, config, key)
     rejects += owned.rejects
+    dataset = _dataset(compounds, owned, material, config, key)
+    counts = {"rows": len(table) + len(table.rejects), "rejects": len(rejects), "merged": merged.merged}
+    dataset = replace(
+        dataset, name=table.name, licence=table.licence, citation=table.citation, rejects=len(rejects)
+    )
+    return dataset, rejects, counts
+
+
+def _dataset(compounds: Compounds, owned: OwnedTasks, material: _Material, config: DataConfig, key: Secret) -> Dataset:
+    """Return the dataset of the compounds that some task uses."""
     used, compound_row = np.unique(owned.cells.compound, return_inverse=True)
     kept = [compounds.found[i] for i in used]
-    dataset = Dataset(
+    order = bit_order(key, config.bits)
+    if config.counts:
+        matrix = fold_counts(((one.hashes, one.counts) for one in kept), config.bits, order=order)
+    else:
+        matrix = fold_bits((one.hashes for one in kept), config.bits, order=order)
+    return Dataset(
         inchikeys=tuple(one.inchikey for one in kept),
         smiles=tuple(one.smiles for one in kept),
-        fingerprints=fold_bits((one.hashes for one in kept), config.bits, order=bit_order(key, config.bits)),
-        fold=fold[used],
-        cluster=clusters([one.scaffold for one in kept]),
+        fingerprints=matrix,
+        fold=material.fold[used],
+        cluster=clusters([material.groups.scaffolds[i] for i in used]),
         tasks=owned.tasks,
         partners=owned.partners,
         activities=Activities(
@@ -144,12 +178,7 @@ def build(
             owned.cells.relation,
         ),
         sha256="",
-        name=table.name,
-        licence=table.licence,
-        citation=table.citation,
-        rejects=len(rejects),
     )
-    return dataset, rejects, {"rows": len(table) + len(table.rejects), "rejects": len(rejects), "merged": merged.merged}
 
 
 def _request(table: Table, config: DataConfig, key: Secret, recipe: Recipe) -> str:
@@ -176,16 +205,18 @@ def _structure_rejects(table: Table, descriptions: list[Description]) -> list[Re
     ]
 
 
-def _sources(table: Table, config: DataConfig) -> tuple[NDArray[np.int64], list[tuple[str, str]]]:
-    """Number the table's tasks, per partner when the table says who owns a row; with each one's (partner, task) names."""
+def _sources(table: Table, config: DataConfig) -> tuple[NDArray[np.int64], list[tuple[str, str]], tuple[Role, ...]]:
+    """Number the table's tasks, per partner when the table says who owns a row; with each one's (partner, task) and role."""
+    roles = table.roles or (PLAIN,) * len(table.task.names)
     if config.split != "column":
-        return table.task.code.astype(np.int64), [("", name) for name in table.task.names]
+        return table.task.code.astype(np.int64), [("", name) for name in table.task.names], roles
     partner = table.partner
     if partner is None:
         raise InputError(f"{table.name}: split 'column' needs a partner column")
     width = len(table.task.names)
     pairs, source = np.unique(partner.code.astype(np.int64) * width + table.task.code, return_inverse=True)
-    return source.astype(np.int64), [(partner.names[pair // width], table.task.names[pair % width]) for pair in pairs.tolist()]
+    labels = [(partner.names[pair // width], table.task.names[pair % width]) for pair in pairs.tolist()]
+    return source.astype(np.int64), labels, tuple(roles[pair % width] for pair in pairs.tolist())
 
 
 def _are_classes(source: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -194,14 +225,14 @@ def _are_classes(source: NDArray[np.int64], value: NDArray[np.float64]) -> NDArr
     return np.asarray(np.bincount(source[other], minlength=int(source.max()) + 1) == 0)
 
 
-def _folds(table: Table, compounds: Compounds, config: DataConfig, key: Secret) -> NDArray[np.int8]:
-    """Return the fold of each compound before the audit fold is taken out.
+def _folds(table: Table, compounds: Compounds, names: list[str], config: DataConfig, key: Secret) -> NDArray[np.int8]:
+    """Return the fold of each compound, ``names`` its cluster, before the audit fold is taken out.
 
     Raises:
         InputError: folds by time need a time column.
     """
-    if config.folds == "scaffold":
-        return scaffold_folds(compounds.scaffolds, key=key)
+    if config.folds in ("scaffold", "cluster"):
+        return scaffold_folds(names, key=key)
     if config.folds == "random":
         return random_folds(compounds.inchikeys, key=key)
     if table.time is None or np.isnan(table.time).all():
@@ -219,20 +250,25 @@ def _owned(material: _Material, config: DataConfig, key: Secret) -> OwnedTasks:
     Raises:
         InputError: a partner stays without a task.
     """
-    quorum = Quorum(config.min_train, config.min_test)
+    quorum = Quorum(
+        config.min_train, config.min_test, config.min_train_class, config.min_test_class, config.unjudged == "train"
+    )
     names = tuple(name for _, name in material.labels)
     owned: OwnedTasks | None = None
     for attempt in range(SMALL_ATTEMPTS if config.split == "series" else 1):
         partner, partners = _assign(material, config, key, attempt)
         owned = own_tasks(
-            Owned(material.cells, partner, partners, names, material.classes), material.fold, material.inchikeys, quorum
+            Owned(material.cells, partner, partners, names, material.classes, material.roles),
+            material.fold,
+            material.inchikeys,
+            quorum,
         )
         if config.split == "column" or len(owned.partners) == config.partners:
             return owned
     left, why = (0, "no attempt") if owned is None else (len(owned.partners), summarise(owned.rejects))
     raise InputError(
         f"partners={config.partners}: only {left} of them have a task left ({why}): "
-        "use fewer partners, or lower min_train and min_test"
+        "use fewer partners, or lower the quorum (min_train, min_test, min_train_class, min_test_class)"
     )
 
 

@@ -1,8 +1,9 @@
 """Replicates: several rows of one task and one compound become one cell.
 
-Rule for measured values: exact values win over censored ones and their median is taken; censored values that all point the
-same way keep the tightest bound; contradicting bounds without an exact value are rejected. Rule for classes: the majority; a
-tie is rejected. Every row that was merged into another is counted, every conflict is listed.
+Rule for measured values: exact values win over censored ones and their median is taken, or they are rejected if they lie
+further apart than the caller allows; censored values that all point the same way keep the tightest bound; contradicting
+bounds without an exact value are rejected. Rule for classes: the majority; a tie is rejected. Every row that was merged into
+another is counted, every conflict is listed.
 """
 
 from __future__ import annotations
@@ -43,8 +44,11 @@ class Merged:
     rejects: tuple[Reject, ...]
 
 
-def merge_replicates(cells: Cells, classes: NDArray[np.bool_]) -> Merged:
-    """Return one cell for each (source, compound); ``classes[source]`` says whether the task holds classes."""
+def merge_replicates(cells: Cells, classes: NDArray[np.bool_], *, max_spread: float | None = None) -> Merged:
+    """Return one cell for each (source, compound); ``classes[source]`` says whether the task holds classes.
+
+    ``max_spread``: exact values of one cell that differ by more are a conflict instead of a median.
+    """
     if not len(cells):
         return Merged(cells, 0, ())
     group = _groups(cells)
@@ -55,10 +59,12 @@ def merge_replicates(cells: Cells, classes: NDArray[np.bool_]) -> Merged:
     used = ~both[group] & (~exact[group] | is_class | (cells.relation == Relation.EQUAL))
     value, relation, tie = _summaries(cells, group, used, is_class)
     first = _first_rows(group, n_groups)
-    bad = both | tie
+    far = _spread(cells, group, used & ~is_class, n_groups) > (np.inf if max_spread is None else max_spread)
+    bad = both | tie | far
     rows = first[~bad]
     rejects = _conflicts(cells, group, both, "contradicting < and > for one compound")
     rejects += _conflicts(cells, group, tie, "as many replicates of class 0 as of class 1")
+    rejects += _conflicts(cells, group, far, f"replicates more than {max_spread} apart")
     row = np.full(n_groups, np.iinfo(np.int64).max)
     np.minimum.at(row, group, cells.row)
     merged = Cells(cells.source[rows], cells.compound[rows], value[~bad], relation[~bad], row[~bad])
@@ -104,6 +110,15 @@ def _summaries(
     of_class = _any_in_group(group, is_class, n_groups)
     tie = of_class & (low != high)
     return np.where(some, value, 0.0), relation, tie
+
+
+def _spread(cells: Cells, group: NDArray[np.int64], used: NDArray[np.bool_], n_groups: int) -> NDArray[np.float64]:
+    """Return how far apart the exact values of each group are."""
+    exact = used & (cells.relation == Relation.EQUAL)
+    low, high = np.full(n_groups, np.inf), np.full(n_groups, -np.inf)
+    np.minimum.at(low, group[exact], cells.value[exact])
+    np.maximum.at(high, group[exact], cells.value[exact])
+    return np.asarray(np.maximum(high - low, 0.0))
 
 
 def _conflicts(cells: Cells, group: NDArray[np.int64], bad: NDArray[np.bool_], reason: str) -> list[Reject]:

@@ -55,9 +55,20 @@ class Labels:
     names: tuple[str, ...]
     code: NDArray[np.int32]
 
-    def select(self, keep: NDArray[np.bool_]) -> Labels:
-        """Return the rows that the mask ``keep`` picks, with the same names."""
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Labels:
+        """Return the rows that ``keep`` (a mask or positions) picks, with the same names."""
         return Labels(self.names, self.code[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """How much a task weighs in training, and whether it only helps there; see :mod:`securefl.chem.roles`."""
+
+    weight: float = 1.0
+    auxiliary: bool = False
+
+
+PLAIN = Role()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +76,8 @@ class Table:
     """Rows of measured values, all arrays of shape (n,); ``row`` is each one's number in the source, from 1.
 
     ``value`` is pX (-log10 of a molar value), or 0/1 for a classification; the table can't tell the unit, so whoever
-    makes it converts (:mod:`securefl.chem.units`). ``notes`` say what was done to the values on the way.
+    makes it converts (:mod:`securefl.chem.units`). ``notes`` say what was done to the values on the way. ``roles`` belong to
+    ``task.names``; empty if all are :data:`PLAIN`.
     """
 
     smiles: Labels
@@ -81,12 +93,13 @@ class Table:
     licence: str = "not stated"
     citation: str = "not stated"
     notes: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ()
 
     def __len__(self) -> int:
         return len(self.value)
 
-    def select(self, keep: NDArray[np.bool_]) -> Table:
-        """Return the rows that the mask ``keep`` picks; the rejects stay as they are."""
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Table:
+        """Return the rows that ``keep`` (a mask or positions) picks; the rejects stay as they are."""
         return replace(
             self,
             smiles=self.smiles.select(keep),
@@ -110,6 +123,7 @@ class Table:
         for array in (self.value, self.relation, self.row, self.time):
             digest.update(b"none" if array is None else array.tobytes())
         digest.update(repr([(r.row, r.stage.value, r.reason) for r in self.rejects]).encode())
+        digest.update(repr(self.roles).encode())
         digest.update("\x00".join((self.name, self.licence, self.citation, *self.notes)).encode())
         return digest.hexdigest()
 

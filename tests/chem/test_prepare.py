@@ -21,7 +21,7 @@ from securefl.errors import InputError
 from securefl.types import Secret
 
 KEY = public_key(0)
-CONFIG = DataConfig(bits=256, radius=2, partners=3, small_partner_compounds=0, min_train=10, min_test=2)
+CONFIG = DataConfig(bits=256, radius=2, partners=3, small_partner_compounds=0, min_train=10, min_test=2, min_test_class=5)
 
 
 def table(content: pa.Table) -> Table:
@@ -176,6 +176,7 @@ def test_classes_are_detected_and_one_class_is_rejected(tmp_path: Path, cache: P
     values = content["value"].to_pylist()[:500] + [1.0] * 500
     dataset = prepare(table(column(content, "value", values)), CONFIG, tmp_path / "d", key=KEY, cache=cache)
     assert {task.name for task in dataset.tasks} == {"assay-0"}
+    assert all(task.judged and task.weight == 1 for task in dataset.tasks)
     assert {task.kind for task in dataset.tasks} == {TaskKind.CLASSIFICATION}
     assert set(np.unique(dataset.activities.value)) == {0.0, 1.0}
     assert not dataset.activities.relation.any()

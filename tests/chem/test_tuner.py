@@ -124,7 +124,7 @@ def test_the_public_set_is_read(shared_data: Path, tmp_path: Path) -> None:
     assert table.value.max() < 18
     few = table.select(np.isin(table.task.code, np.argsort(-np.bincount(table.task.code))[3:9]) & (table.smiles.code % 8 == 0))
     few = table_of_used(few)
-    config = DataConfig(bits=512, partners=2, sizes="equal", min_train=5, min_test=0)
+    config = DataConfig(bits=512, partners=2, sizes="equal", min_train=5, min_test=0, min_train_class=5, min_test_class=0)
     dataset = prepare(few, config, tmp_path / "d", key=public_key(0))
     assert {task.kind for task in dataset.tasks} <= set(TaskKind)
     assert len(dataset.activities) > 100

@@ -1,0 +1,131 @@
+"""Classes from measured values: 1 where a value certainly reaches a threshold, 0 where it certainly doesn't.
+
+A censored value decides only on its own side: ``> 7`` reaches 6, ``< 5`` doesn't, and ``> 5`` says nothing of 6. A row that
+decides none of its assay's tasks is rejected. Thresholds come before replicates are merged: the classes of replicates are
+merged by majority, and a tie is a conflict that is listed, where a median would have hidden it. The class tasks of one assay
+share its weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl.chem.rejects import Reject, Stage
+from securefl.chem.table import PLAIN, Labels, Role, Table
+from securefl.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Assay:
+    """What becomes of an assay's values: a regression, classes at ``thresholds``, or both."""
+
+    name: str
+    regression: bool
+    thresholds: tuple[float, ...]
+    role: Role = PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of one task: ``rows`` are positions in the table."""
+
+    task: str
+    rows: NDArray[np.int64]
+    value: NDArray[np.float64]
+    relation: NDArray[np.int8]
+    role: Role
+
+
+def with_thresholds(table: Table, thresholds: Sequence[float], *, keep_values: bool) -> Table:
+    """Return ``table`` with a task of classes for each threshold and each task of measured values.
+
+    Args:
+        keep_values: keep the measured values as a task of their own; tasks of 0 and 1 stay as they are in any case.
+
+    Raises:
+        InputError: no value decides any class.
+    """
+    if not thresholds:
+        return table
+    classes = class_tasks(table)
+    rejects: list[Reject] = [*table.rejects]
+    parts: list[Part] = []
+    for code, name in enumerate(table.task.names):
+        rows = np.flatnonzero(table.task.code == code)
+        role = table.roles[code] if table.roles else PLAIN
+        assay = Assay(name, True, (), role) if classes[code] else Assay(name, keep_values, tuple(sorted(set(thresholds))), role)
+        parts += parts_of(assay, rows, table.value[rows], table.relation[rows])
+        rejects += undecided(table, assay, rows, table.value[rows])
+    return assemble(table, parts, rejects)
+
+
+def class_tasks(table: Table) -> NDArray[np.bool_]:
+    """Return which tasks of ``table`` hold nothing but 0 and 1, shape (tasks,)."""
+    other = table.task.code[(table.value != 0) & (table.value != 1)]
+    return np.asarray(np.bincount(other, minlength=len(table.task.names)) == 0)
+
+
+def parts_of(assay: Assay, rows: NDArray[np.int64], value: NDArray[np.float64], relation: NDArray[np.int8]) -> Iterator[Part]:
+    """Yield the tasks that ``assay`` makes of its ``rows``."""
+    if assay.regression:
+        yield Part(assay.name, rows, value, relation, assay.role)
+    shared = replace(assay.role, weight=assay.role.weight / max(1, len(assay.thresholds)))
+    for threshold in assay.thresholds:
+        above, below = sides(value, relation, threshold)
+        decided = above | below
+        name = assay.name if len(assay.thresholds) == 1 and not assay.regression else f"{assay.name} >= {threshold:g}"
+        none = np.zeros(int(decided.sum()), dtype=np.int8)
+        yield Part(name, rows[decided], above[decided].astype(np.float64), none, shared)
+
+
+def sides(
+    value: NDArray[np.float64], relation: NDArray[np.int8], threshold: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which values certainly reach the threshold, and which certainly don't; some do neither."""
+    above = (relation >= 0) & (value >= threshold)
+    # A value below v is below the threshold if v is not above it.
+    below = ((relation == 0) & (value < threshold)) | ((relation < 0) & (value <= threshold))
+    return np.asarray(above), np.asarray(below)
+
+
+def undecided(table: Table, assay: Assay, rows: NDArray[np.int64], value: NDArray[np.float64]) -> list[Reject]:
+    """Reject the rows of an assay that none of its tasks can use."""
+    if assay.regression:
+        return []
+    if not assay.thresholds:
+        return refused(table, rows, "assay has neither regression nor a threshold")
+    used = np.zeros(len(rows), dtype=bool)
+    for threshold in assay.thresholds:
+        above, below = sides(value, table.relation[rows], threshold)
+        used |= above | below
+    return refused(table, rows[~used], "censored value on the undecided side of every threshold")
+
+
+def refused(table: Table, rows: NDArray[np.int64], reason: str) -> list[Reject]:
+    """Return a reject with ``reason`` for each of the table's ``rows``."""
+    return [Reject(int(row), Stage.ACTIVITY, reason) for row in table.row[rows]]
+
+
+def assemble(table: Table, parts: Sequence[Part], rejects: Sequence[Reject]) -> Table:
+    """Return the table whose tasks are ``parts``; licence, citation and notes stay.
+
+    Raises:
+        InputError: no part has a row.
+    """
+    parts = [part for part in parts if len(part.rows)]
+    if not parts:
+        raise InputError(f"{table.name}: no value decides a class")
+    rows = np.concatenate([part.rows for part in parts])
+    sizes = [len(part.rows) for part in parts]
+    return replace(
+        table.select(rows),
+        task=Labels(tuple(part.task for part in parts), np.repeat(np.arange(len(parts), dtype=np.int32), sizes)),
+        value=np.concatenate([part.value for part in parts]),
+        relation=np.concatenate([part.relation for part in parts]),
+        rejects=tuple(rejects),
+        roles=tuple(part.role for part in parts),
+    )
