@@ -17,6 +17,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from securefl.config import DepartureConfig
+from securefl.errors import DecodeError
 
 
 class Decision(Enum):
@@ -27,6 +28,21 @@ class Decision(Enum):
     STOP = "stop"
     WITHDRAW = "withdraw"
     VETO = "veto"
+
+    def encode(self) -> bytes:
+        """Return the decision as one byte of a message."""
+        return bytes([list(Decision).index(self)])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Decision:
+        """Return the decision in one byte.
+
+        Raises:
+            DecodeError: it is none.
+        """
+        if len(data) != 1 or data[0] >= len(cls):
+            raise DecodeError(f"decision {data[:4].hex()!r} must be one byte under {len(cls)}")
+        return list(cls)[data[0]]
 
 
 LASTING = frozenset({Decision.STOP, Decision.WITHDRAW})

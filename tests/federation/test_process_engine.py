@@ -13,10 +13,11 @@ from stand_ins import CountingRng
 
 from securefl.crypto.signature import SigningKey
 from securefl.errors import DecodeError, ProtocolAbort, VerificationError
+from securefl.federation.participation import Decision, Departure
 from securefl.federation.process.frames import HEADER_SIZE, MAX_BODY_SIZE, Frame, Kind, read_header
 from securefl.federation.process.launch import consortium, site_folder
 from securefl.federation.process.relay import Capture, ignore
-from securefl.federation.process.site import KEY_FILE, open_site
+from securefl.federation.process.site import KEY_FILE, PARTICIPATION_FILE, open_site
 from securefl.quantize import Quantizer
 from securefl.secagg.keyfile import save_key
 from securefl.secagg.masking.protocol import MaskingSetup, set_up
@@ -147,6 +148,42 @@ def test_too_many_kills_stop_the_round(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [10, 50])
 def test_many_partners(tmp_path: Path, n: int) -> None:
     run_rounds(n, 1, tmp_path / "sites")
+
+
+@pytest.mark.parametrize("decision", [Decision.ABSENT, Decision.STOP, Decision.WITHDRAW])
+def test_a_partner_leaves_and_the_rounds_go_on(tmp_path: Path, decision: Decision) -> None:
+    setup, updates = made_setup(5), made_updates(5, 3)
+    everybody = set(setup.signed.roster.clients)
+    others = everybody - {ClientId(3)}
+    with consortium(setup, tmp_path / "sites", updates=updates, weights=weights(5), deadline_s=60) as partners:
+        assert partners.run_round(1, MODEL).survivors == everybody
+        # The owner of site 3 decides while its process runs.
+        open_site(site_folder(tmp_path / "sites", ClientId(3))).decide(2, decision)
+        opened = partners.run_round(2, MODEL + b" 2")
+        assert opened.survivors == others
+        assert opened.total.tolist() == expected(setup, updates, others, 2)
+        assert partners.run_round(3, MODEL + b" 3").survivors == (everybody if decision is Decision.ABSENT else others)
+        assert partners.relay.departures == [Departure(2, 2, decision)]
+
+
+def test_a_veto_stops_the_round_for_everybody(tmp_path: Path) -> None:
+    setup, updates = made_setup(3), made_updates(3, 1)
+    with consortium(setup, tmp_path / "sites", updates=updates, weights=weights(3), deadline_s=60) as partners:
+        open_site(site_folder(tmp_path / "sites", ClientId(2))).decide(1, Decision.VETO)
+        with pytest.raises(ProtocolAbort, match="party 2: a partner vetoed the round"):
+            partners.run_round(1, MODEL)
+    assert not list((tmp_path / "sites").rglob("opened/*"))
+
+
+def test_a_decision_that_is_none_keeps_the_partner_out(tmp_path: Path) -> None:
+    setup, updates = made_setup(5), made_updates(5, 1)
+    with consortium(setup, tmp_path / "sites", updates=updates, weights=weights(5), deadline_s=60) as partners:
+        path = site_folder(tmp_path / "sites", ClientId(4)) / PARTICIPATION_FILE
+        path.write_text('{"round": 1, "decision": "perhaps"}', encoding="utf-8")
+        assert partners.run_round(1, MODEL).survivors == {1, 2, 3, 5}
+        assert "perhaps" in partners.relay.aborts[0][1]
+    with pytest.raises(DecodeError, match="must be one byte under 5"):
+        Decision.decode(b"\x05")
 
 
 def test_a_site_with_another_key_is_refused(tmp_path: Path) -> None:

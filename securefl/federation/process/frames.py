@@ -26,6 +26,7 @@ class Kind(IntEnum):
     RESULT = 4  # operator: the opened sum, int64 words
     ABORT = 5  # both: why the sender stops the round, one line of text
     END = 6  # operator: no more rounds
+    LEAVE = 7  # partner: it takes no part in the round, and why (1 byte)
 
 
 @dataclass(frozen=True, slots=True)

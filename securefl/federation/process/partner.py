@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from securefl.errors import DecodeError, SecureFLError
+from securefl.federation.participation import Decision
 from securefl.federation.process.frames import Frame, Kind, receive_frame, send_frame
 from securefl.federation.process.site import Site, open_site
 from securefl.secagg.base import ClientState, Finished, RoundContext
@@ -58,6 +59,11 @@ class Member:
     def _begin(self, body: bytes) -> None:
         reader = Reader(body)
         self._round = reader.u32()
+        decision = self._site.decision(self._round)
+        if decision is not Decision.TAKE_PART:
+            self._state = None
+            send_frame(self._connection, Frame(Kind.LEAVE, decision.encode()))
+            return
         # The partner hashes the model that it was shown: two partners who were shown different ones can't agree on a key.
         model_hash = hashlib.sha256(reader.view(len(body) - 4)).digest()
         site = self._site

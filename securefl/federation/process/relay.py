@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from securefl.errors import DecodeError, ProtocolAbort
+from securefl.errors import AbortReason, DecodeError, ProtocolAbort
+from securefl.federation.participation import LASTING, Decision, Departure
 from securefl.federation.process.frames import HEADER_SIZE, READ_SIZE, Frame, Kind, read_header
 from securefl.federation.process.partner import LOOPBACK
 from securefl.secagg.base import Finished, OpenedSum, ServerState
@@ -50,6 +51,7 @@ class Relay:
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self.aborts: list[tuple[ClientId, str]] = []
+        self.departures: list[Departure] = []
         self._deadline_s = deadline_s
         self._capture = capture
         self._lines: dict[ClientId, _Line] = {}
@@ -81,10 +83,11 @@ class Relay:
             raise
 
     def _run(self, round: int, model: bytes, state: ServerState, cohort: frozenset[ClientId]) -> OpenedSum:
-        asked = cohort & self.present
+        gone = {ClientId(one.partner + 1) for one in self.departures if one.decision in LASTING}
+        asked = (cohort & self.present) - gone
         self._send({client: Frame(Kind.BEGIN, u32(round) + model) for client in asked})
         while True:
-            step = state.next(self._collect(asked))
+            step = state.next(self._collect(asked, round))
             if isinstance(step, Finished):
                 result = Frame(Kind.RESULT, opened_words(step.result).tobytes())
                 self._send({client: result for client in step.result.survivors & self.present})
@@ -93,8 +96,12 @@ class Relay:
             self._send({client: Frame(Kind.PROTOCOL, message) for client, message in step.outbound.items()})
             asked = frozenset(step.outbound)
 
-    def _collect(self, asked: frozenset[ClientId]) -> Mapping[ClientId, bytes]:
-        """Return what those who were asked answer, until all have answered, are gone, or the deadline is past."""
+    def _collect(self, asked: frozenset[ClientId], round: int) -> Mapping[ClientId, bytes]:
+        """Return what those who were asked answer, until all have answered, are gone, or the deadline is past.
+
+        Raises:
+            ProtocolAbort: one of them vetoes the round.
+        """
         answers: dict[ClientId, bytes] = {}
         refused: set[ClientId] = set()
         end = time.monotonic() + self._deadline_s
@@ -108,7 +115,20 @@ class Relay:
                     elif frame.kind is Kind.ABORT:
                         self.aborts.append((client, frame.body.decode(errors="replace")))
                         refused.add(client)
+                    elif frame.kind is Kind.LEAVE:
+                        self._let_go(client, round, frame.body)
+                        refused.add(client)
         return answers
+
+    def _let_go(self, client: ClientId, round: int, body: bytes) -> None:
+        try:
+            decision = Decision.decode(body)
+        except DecodeError as error:
+            self.aborts.append((client, str(error)))
+            return
+        self.departures.append(Departure(round, client - 1, decision))
+        if decision is Decision.VETO:
+            raise ProtocolAbort(AbortReason.VETOED, round=round, party=client)
 
     def close(self) -> None:
         """Tell everybody that the run is over, and hang up."""

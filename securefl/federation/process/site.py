@@ -3,6 +3,8 @@
 ``identity.key``, ``journal.json`` and ``ledger.json`` are readable for their owner alone (0600) and never leave the folder;
 ``inputs`` hold ``round-N.npy`` with the partner's update and ``weight.json`` with its weight. Where
 ``config.json`` says that the data are private, the folder opens only with a report that passes :mod:`securefl.federation.gate`.
+``participation.json`` is how the owner leaves, read before every round: ``{"round": 3, "decision": "stop"}`` says so from
+round 3 on (``absent``: in that round alone).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from securefl.config import RunConfig, parse_config
 from securefl.crypto.signature import SigningKey
 from securefl.errors import InputError, VerificationError
 from securefl.federation.gate import Audit, require_clearance
+from securefl.federation.participation import Decision
 from securefl.secagg.journal import FileJournal, write_durably
 from securefl.secagg.keyfile import load_key, save_key
 from securefl.secagg.ledger import Ledger
@@ -28,7 +31,7 @@ from securefl.types import ClientId, FloatVector, SystemRng
 
 CONFIG_FILE, REPORT_FILE = "config.json", "report.intoto.json"
 RUN_FILE, KEY_FILE, ROSTER_FILE, JOURNAL_FILE = "run.json", "identity.key", "roster.json", "journal.json"
-LEDGER_FILE = "ledger.json"
+LEDGER_FILE, PARTICIPATION_FILE = "ledger.json", "participation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,28 @@ class Site:
         if update.ndim != 1:
             raise InputError(f"update {path} has shape {update.shape}, must be (d,)")
         return np.asarray(update, dtype=np.float64)
+
+    def decision(self, round: int) -> Decision:
+        """Return what the owner has decided for ``round``, as the file says now: it may change between rounds.
+
+        Raises:
+            InputError: the file is no decision. The partner then takes no part.
+        """
+        path = self.folder / PARTICIPATION_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            since, decision = int(content["round"]), Decision(content["decision"])
+        except FileNotFoundError:
+            return Decision.TAKE_PART
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"decision {path}: {error}") from error
+        applies = round == since if decision is Decision.ABSENT else round >= since
+        return decision if applies else Decision.TAKE_PART
+
+    def decide(self, round: int, decision: Decision) -> None:
+        """Write the owner's decision from ``round`` on."""
+        content = {"round": round, "decision": decision.value}
+        write_durably(self.folder / PARTICIPATION_FILE, json.dumps(content).encode())
 
     def keep_opened(self, round: int, opened: bytes) -> None:
         """Write the sum that ``round`` opened (int64 words)."""
