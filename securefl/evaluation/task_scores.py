@@ -58,7 +58,7 @@ def main_metric(dataset: Dataset) -> Metric:
 
 
 def task_cells(dataset: Dataset, predictions: Sequence[Predictions], *, kind: TaskKind, fold: Fold) -> list[TaskCells]:
-    """Return the tasks of one kind that have enough counted cells in ``fold``, in task order.
+    """Return the judged tasks of one kind that have enough counted cells in ``fold``, in task order.
 
     A cell counts if it is uncensored and every one of ``predictions`` has a value there, so that all are compared on
     the same cells.
@@ -81,7 +81,8 @@ def task_cells(dataset: Dataset, predictions: Sequence[Predictions], *, kind: Ta
             continue
         task = int(cells.task[part[0]])
         value = cells.value[part].astype(np.float64)
-        if dataset.tasks[task].kind is kind and enough(kind, value):
+        of_kind = dataset.tasks[task].judged and dataset.tasks[task].kind is kind
+        if of_kind and enough(kind, value):
             centre = means[task] if kind is TaskKind.REGRESSION else 0.0
             scores = tuple(prediction[part].astype(np.float64) - centre for prediction in predictions)
             found.append(TaskCells(task, cells.compound[part], value - centre, scores))
