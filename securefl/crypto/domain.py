@@ -30,6 +30,7 @@ class Usage(IntEnum):
     FINGERPRINT = 15
     SECOND_SIGNATURE = 17
     EXPANSION = 18
+    METRIC = 19
 
 
 def tag(wire_id: bytes, usage: Usage, *fields: bytes) -> bytes:
