@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from securefl.chem.encoding import Encoding
 from securefl.chem.graphs import MoleculeGraphs
 from securefl.errors import InputError
 
@@ -89,6 +90,7 @@ class Dataset:
         fold: int8, shape (n_compounds,), values of :class:`Fold`.
         cluster: int32, shape (n_compounds,), the scaffold cluster: the unit of every bootstrap over compounds.
         sha256: hash over the dataset's files (or content, for one built in memory), hex.
+        encoding: how structures became fingerprints, where that is known: what new molecules need for a prediction.
         graphs: the molecules as graphs, for models that read them; never part of the dataset's files or hash.
     """
 
@@ -105,6 +107,7 @@ class Dataset:
     licence: str = "not stated"
     citation: str = "not stated"
     rejects: int = 0
+    encoding: Encoding | None = None
     graphs: MoleculeGraphs | None = None
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from securefl.chem.dataset import Activities, Dataset, Task, TaskKind
+from securefl.chem.encoding import Encoding
 from securefl.chem.rejects import Reject, read_rejects, write_rejects
 from securefl.errors import InputError, VerificationError
 
@@ -254,6 +255,7 @@ def _read_files(path: Path, manifest: Manifest) -> Dataset:
         licence=content["licence"],
         citation=content["citation"],
         rejects=content["rejects"],
+        encoding=Encoding.from_json(manifest.about["encoding"]) if "encoding" in manifest.about else None,
     )
 
 

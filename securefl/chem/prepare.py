@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from securefl.chem.cache import describe_cached
 from securefl.chem.compounds import Description, Recipe
 from securefl.chem.dataset import Activities, Dataset, Fold
+from securefl.chem.encoding import Encoding
 from securefl.chem.fingerprint import fold_bits, fold_counts
 from securefl.chem.folder import check_free, prepared, save
 from securefl.chem.folds import audit_mask, clusters, minhash_clusters, random_folds, scaffold_folds, time_folds
@@ -105,8 +106,16 @@ def prepare(
     kept = out.with_name(out.name + ".unfinished") if cache is None else cache
     descriptions = describe_cached(table.smiles.names, recipe, kept, progress)
     dataset, rejects, counts = build(table, descriptions, config, key=key)
-    about = {**counts, "notes": list(table.notes), "recipe": recipe.identity(), "config": config.model_dump(mode="json")}
-    saved = save(dataset, out, rejects, request=request, about=about)
+    encoding = Encoding(
+        bits=config.bits,
+        radius=config.radius,
+        counts=config.counts,
+        rules=recipe.rules,
+        key_check=key_check(key),
+        seed=config.seed,
+    )
+    about = {**counts, "notes": list(table.notes), "encoding": encoding.as_json(), "config": config.model_dump(mode="json")}
+    saved = save(replace(dataset, encoding=encoding), out, rejects, request=request, about=about)
     if cache is None:
         shutil.rmtree(kept, ignore_errors=True)
     return saved
