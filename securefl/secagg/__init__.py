@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from securefl.errors import ParameterError
 from securefl.quantize import Quantizer
-from securefl.secagg import bfv_sum, ckks_sum, masking, paillier_sum, plaintext
+from securefl.secagg import bfv_sum, ckks_sum, masking, paillier_sum, plaintext, rlwe_sum
 from securefl.secagg.base import Setup
 from securefl.secagg.rounds import Message, RoundCost, RoundResult, run_round
 from securefl.types import ClientId, FloatVector, Rng
@@ -42,6 +42,7 @@ _SCHEMES: Mapping[str, SetupFactory] = MappingProxyType(
         "paillier": paillier_sum.set_up,
         "ckks": ckks_sum.set_up,
         "bfv": bfv_sum.set_up,
+        "rlwe": rlwe_sum.set_up,
         "masking": masking.set_up,
         "masking-static": masking.set_up_static,
     }

@@ -6,7 +6,8 @@
    cancel nor copy.
 3. *open*: the operator relays the survivors' uploads to the decryptors. Each decryptor verifies every signature and
    commitment, *computes the sum itself* and opens only that. A sum or a hash supplied by the operator is never decrypted.
-   It refuses fewer survivors than the minimum and a second, different request in a round.
+   It refuses fewer survivors than the minimum, a second, different request in a round, and survivors whose sum, with the
+   sums over the same model that it opened before, would show too few partners.
 
 Guarantees, given that the decryptors that must answer do not all collude with the operator: the operator, and any partners
 with it, learn the sum over at least ``minimum`` survivors and the error that the scheme states, nothing else about honest
@@ -20,7 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, TypeVar
+from functools import partial
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 from securefl.crypto.signature import SigningKey
 from securefl.errors import AbortReason, DecodeError, TooFewClients, VerificationError
@@ -28,6 +30,7 @@ from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, Ser
 from securefl.secagg.committed_messages import (
     Commitment,
     CommitmentList,
+    Request,
     Terms,
     Upload,
     commit,
@@ -43,6 +46,7 @@ from securefl.secagg.committed_messages import (
     upload,
 )
 from securefl.secagg.journal import Journal
+from securefl.secagg.ledger import Ledger
 from securefl.types import ClientId, RingVector, Rng
 
 T = TypeVar("T")
@@ -116,6 +120,17 @@ class SumOpener(Protocol):
         ...
 
 
+AskDecryptors: TypeAlias = "Callable[[Request], Continue[ServerState, Mapping[ClientId, bytes]]]"
+"""What the operator does once it has all uploads: its next state, and what it sends to which decryptors."""
+
+
+def ask_everyone(terms: Terms, cipher: SumCipher, request: Request) -> Continue[ServerState, Mapping[ClientId, bytes]]:
+    """Relay the uploads to every decryptor at once: whoever answers, answers alone."""
+    bodies = {sender: one.body for sender, one in request.uploads.items()}
+    message = encode_request(request.commitments, request.uploads)
+    return Continue(Opening(terms, cipher, request.commitments, bodies), dict.fromkeys(terms.decryptors, message))
+
+
 @dataclass(frozen=True, slots=True)
 class Committed:
     """A client that has committed and waits for the list of commitments."""
@@ -150,11 +165,12 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class CollectingCommitments:
-    """The operator, waiting for the commitments of ``cohort``."""
+    """The operator, waiting for the commitments of ``cohort``; ``ask`` is how it turns to the decryptors afterwards."""
 
     terms: Terms
     cipher: SumCipher
     cohort: frozenset[ClientId]
+    ask: AskDecryptors
 
     def next(self, inbound: Mapping[ClientId, bytes]) -> Continue[ServerState, Mapping[ClientId, bytes]]:
         """Relay the list of all commitments.
@@ -170,9 +186,8 @@ class CollectingCommitments:
             received[sender] = commitment
         _require_minimum(self.terms, len(received))
         commitments = list_commitments(self.terms, received)
-        return Continue(
-            CollectingUploads(self.terms, self.cipher, commitments), dict.fromkeys(sorted(received), commitments.encoded)
-        )
+        state = CollectingUploads(self.terms, self.cipher, commitments, self.ask)
+        return Continue(state, dict.fromkeys(sorted(received), commitments.encoded))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +197,10 @@ class CollectingUploads:
     terms: Terms
     cipher: SumCipher
     commitments: CommitmentList
+    ask: AskDecryptors
 
     def next(self, inbound: Mapping[ClientId, bytes]) -> Continue[ServerState, Mapping[ClientId, bytes]]:
-        """Relay the survivors' uploads to every decryptor.
+        """Relay the survivors' uploads to the decryptors.
 
         Raises:
             ProtocolAbort: an upload is refused, or fewer clients than the minimum uploaded.
@@ -197,11 +213,7 @@ class CollectingUploads:
                 raise self.terms.channel.abort(AbortReason.UNKNOWN_PARTY, sender)
             uploads[sender] = received
         _require_minimum(self.terms, len(uploads))
-        request = encode_request(self.commitments, uploads)
-        return Continue(
-            Opening(self.terms, self.cipher, self.commitments, {sender: one.body for sender, one in uploads.items()}),
-            dict.fromkeys(self.terms.decryptors, request),
-        )
+        return self.ask(Request(self.commitments, uploads))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +262,12 @@ class Waiting:
             ProtocolAbort: anything in the request is refused, or this decryptor has answered in this round before.
         """
         request = read_request(self.terms, inbound, maximum_body=self.cipher.maximum_body)
-        self.party.journal.begin(self.terms.channel.context.round)
-        self.party.journal.answer(self.terms.channel.context.round, request.hash)
+        context = self.terms.channel.context
+        if self.party.ledger is not None:
+            # Equal model, equal inputs: sums over changing survivors must not show a few partners' difference.
+            self.party.ledger.admit(context.model_hash, frozenset(request.uploads), round=context.round)
+        self.party.journal.begin(context.round)
+        self.party.journal.answer(context.round, request.hash)
         bodies = {sender: one.body for sender, one in request.uploads.items()}
         try:
             body = self.opener.open(bodies, request.commitments.length, rng=self.rng)
@@ -286,10 +302,26 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A party's signing key and its memory of the run."""
+    """A party's signing key and its memory of the run; a decryptor's ledger refuses sums that differ by too few partners."""
 
     signer: SigningKey
     journal: Journal
+    ledger: Ledger | None = None
+
+
+def begin_client(
+    terms: Terms, cipher: SumCipher, party: Party, me: ClientId, update: RingVector, *, rng: Rng
+) -> Continue[ClientState, bytes]:
+    """Return client ``me``'s first state with the commitment to its encrypted ``update``.
+
+    Raises:
+        ProtocolAbort: this client has begun the round, or a later one, before.
+        CapacityError: a coordinate is outside the range whose sum is proven not to wrap.
+    """
+    party.journal.begin(terms.channel.context.round)
+    body = cipher.encrypt(update, rng=rng)
+    own = commit(terms, me, party.signer, length=len(update), body=body)
+    return Continue(Committed(terms, party.signer, own, body), own.encoded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,21 +335,12 @@ class CommittedScheme:
     phases: ClassVar[tuple[str, ...]] = ("commit", "upload")
 
     def client(self, me: ClientId, update: RingVector, *, rng: Rng) -> Continue[ClientState, bytes]:
-        """Encrypt ``update`` and commit to it.
-
-        Raises:
-            ProtocolAbort: this client has begun the round, or a later one, before.
-            CapacityError: a coordinate is outside the range whose sum is proven not to wrap.
-        """
-        party = self.parties[me]
-        party.journal.begin(self.terms.channel.context.round)
-        body = self.cipher.encrypt(update, rng=rng)
-        own = commit(self.terms, me, party.signer, length=len(update), body=body)
-        return Continue(Committed(self.terms, party.signer, own, body), own.encoded)
+        """Encrypt ``update`` and commit to it, as :func:`begin_client`."""
+        return begin_client(self.terms, self.cipher, self.parties[me], me, update, rng=rng)
 
     def server(self, cohort: frozenset[ClientId]) -> ServerState:
         """Wait for the commitments of ``cohort``."""
-        return CollectingCommitments(self.terms, self.cipher, cohort)
+        return CollectingCommitments(self.terms, self.cipher, cohort, partial(ask_everyone, self.terms, self.cipher))
 
     def decryptors(self, *, rng: Rng) -> Mapping[ClientId, ClientState]:
         """Return the decryptors, each waiting for a request."""
