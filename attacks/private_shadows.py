@@ -12,18 +12,14 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr
-
 from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig
 from securefl.dp.accountant import Accountant, PrvAccountant, SampledGaussian
+from securefl.dp.gaussian_dp import LARGEST_EXPONENT, gaussian_epsilon
 from securefl.learning.local import PrivateTraining
 from securefl.learning.private_plan import private_plans, record_counts
 from securefl.learning.private_step import PrivateSteps, private_trainers, public_scaling
 from securefl.types import Rng
-
-LARGEST_EXPONENT = 500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +37,6 @@ class NormalLimit:
         if square > LARGEST_EXPONENT:
             return math.inf
         return gaussian_epsilon(mechanism.sampling_rate * math.sqrt(mechanism.steps * math.expm1(square)), delta)
-
-
-def gaussian_epsilon(mu: float, delta: float) -> float:
-    """Return the epsilon at which the mu-Gaussian mechanism is (epsilon, delta)-DP ([DRS22] corollary 1)."""
-
-    def excess(epsilon: float) -> float:
-        return float(ndtr(mu / 2 - epsilon / mu) - math.exp(epsilon + log_ndtr(-mu / 2 - epsilon / mu)) - delta)
-
-    if excess(0.0) <= 0:
-        return 0.0
-    high = 1.0
-    while excess(high) > 0:
-        high *= 2
-        if high > LARGEST_EXPONENT:
-            return math.inf
-    return float(brentq(excess, 0.0, high))
 
 
 def agreeing_scale(plan: PrivateSteps, *, delta: float, exact: Accountant) -> float:

@@ -149,12 +149,26 @@ class ControlRecord(Record):
     views: tuple[View, ...] = ()
 
 
+class ConformanceRecord(Record):
+    """One attack on the protocol itself. ``broken_variant`` is the test in which it succeeds without the defence."""
+
+    name: str
+    view: View
+    arm: str
+    scheme: str
+    outcome: Literal["refused", "failed", "succeeded"]
+    reason: str
+    broken_variant: str
+    seconds: float = 0.0
+
+
 class AuditRecord(Record):
     """``attacks/<arm>.json``: every attack on one arm with the controls that it rests on."""
 
     schema_version: str = SCHEMA_VERSION
     attacks: tuple[AttackRecord, ...]
     controls: tuple[ControlRecord, ...]
+    conformance: tuple[ConformanceRecord, ...] = ()
 
 
 class TimingRecord(Record):
@@ -262,6 +276,11 @@ class ReportRecord(Record):
 RecordT = TypeVar("RecordT", bound=Record)
 
 
+def encoded(record: Record) -> bytes:
+    """Return the canonical bytes of ``record``: JSON with sorted keys, one form for each number, a line for each value."""
+    return json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True).encode() + b"\n"
+
+
 def write_record(record: Record, path: Path) -> None:
     """Write ``record`` as JSON under a temporary name, then rename: a full disk loses nothing that was there.
 
@@ -272,7 +291,7 @@ def write_record(record: Record, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as handle:
-            handle.write(json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+            handle.write(encoded(record).decode())
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)

@@ -263,11 +263,11 @@ class Waiting:
         """
         request = read_request(self.terms, inbound, maximum_body=self.cipher.maximum_body)
         context = self.terms.channel.context
+        self.party.journal.begin(context.round)
+        self.party.journal.answer(context.round, request.hash)
         if self.party.ledger is not None:
             # Equal model, equal inputs: sums over changing survivors must not show a few partners' difference.
             self.party.ledger.admit(context.model_hash, frozenset(request.uploads), round=context.round)
-        self.party.journal.begin(context.round)
-        self.party.journal.answer(context.round, request.hash)
         bodies = {sender: one.body for sender, one in request.uploads.items()}
         try:
             body = self.opener.open(bodies, request.commitments.length, rng=self.rng)

@@ -19,6 +19,7 @@ from securefl.secagg.committed import Party
 from securefl.secagg.committed_messages import Terms
 from securefl.secagg.envelope import Channel
 from securefl.secagg.journal import MemoryJournal
+from securefl.secagg.ledger import Ledger
 from securefl.secagg.policy import Policy
 from securefl.secagg.roster import Partner, Roster, SignedRoster
 from securefl.types import ClientId, Rng
@@ -102,6 +103,11 @@ def found(clients: Sequence[ClientId], founding: Founding, *, rng: Rng) -> Conso
         wire_id=founding.wire_id,
         roster=roster,
         decryptors=decryptors,
-        parties={party: Party(key, MemoryJournal()) for party, key in keys.items()},
+        parties={party: Party(key, MemoryJournal(), _ledger_of(party, roster)) for party, key in keys.items()},
         hash=hashlib.sha256(tag(founding.wire_id, Usage.ROSTER, *fields)).digest(),
     )
+
+
+def _ledger_of(party: ClientId, roster: Roster) -> Ledger | None:
+    """Return a decryptor's ledger; a client opens nothing and has none."""
+    return Ledger(roster.clients, roster.policy, rule=roster.exposure) if party > DECRYPTOR_BASE else None

@@ -132,7 +132,7 @@ def test_an_honest_round_opens_the_sum(setup: Any) -> None:
 
 def test_a_dropout_before_the_commitment_or_the_upload_leaves_the_survivors_sum(setup: Any) -> None:
     for phase in ("commit", "upload"):
-        play = start(setup)
+        play = start(setup, model=phase.encode().ljust(32))
         gone = CLIENTS[2]
         kept = {me: message for me, message in play.commits.items() if me != gone or phase == "upload"}
         state, uploads = play.relay_list(kept)
@@ -145,6 +145,17 @@ def test_a_dropout_before_the_commitment_or_the_upload_leaves_the_survivors_sum(
         expected = EXPECTED - VECTORS[gone].view(np.int32)
         assert np.abs(opened.result.total - expected).max() <= opened.result.error_bound
         assert opened.result.total[-1] == expected[-1]
+
+
+def test_sums_over_one_model_whose_difference_is_one_partner_are_refused(setup: Any) -> None:
+    """A re-run of a round on the same model without one partner would show that partner's vector."""
+    model = b"again".ljust(32)
+    play = start(setup, model=model)
+    ask(play, encode_request(play.commitments(), play.uploads()))
+    play = start(setup, model=model)
+    uploads = play.uploads()
+    fewer = encode_request(play.commitments(), {me: uploads[me] for me in CLIENTS[:4]})
+    aborts(AbortReason.DIFFERENCING, partial(ask, play, fewer))
 
 
 def test_fewer_than_the_minimum_stop_the_operator_and_the_clients(setup: Any) -> None:

@@ -60,8 +60,8 @@ def test_the_sum_is_exact_and_a_dropout_leaves_the_survivors_sum() -> None:
     updates = {me: np.random.default_rng(me).uniform(-1, 1, 150) for me in CLIENTS}
     for dropouts, weight in (({}, 5 * 8), ({CLIENTS[1]: "upload"}, 4 * 8)):
         result = run_round(
-            setup(), updates, weights=dict.fromkeys(CLIENTS, 8), round=next(_rounds), model_hash=bytes(32), rng=SystemRng(),
-            quantizer=QUANTIZER, dropouts=dropouts,
+            setup(), updates, weights=dict.fromkeys(CLIENTS, 8), round=next(_rounds), model_hash=bytes([weight]) * 32,
+            rng=SystemRng(), quantizer=QUANTIZER, dropouts=dropouts,
         )  # fmt: skip
         assert result.weight == weight
         assert result.max_abs_error <= result.quantization_bound
