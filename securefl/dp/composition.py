@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import TypeAlias
 
 import numpy as np
@@ -23,10 +23,11 @@ from dp_accounting.pld import privacy_loss_distribution
 from opacus.accountants.analysis.rdp import compute_rdp
 
 from securefl.dp.accountant import ORDERS, SampledGaussian, prv_epsilon
+from securefl.dp.gaussian_dp import gaussian_epsilon
 from securefl.dp.noisy_sums import NoisySums, renyi_epsilon
 from securefl.errors import ParameterError
 
-LOWER_GRID = 1e-4
+LOWER_ERROR, FINEST_GRID, COARSEST_GRID = 0.04, 1e-4, 5e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +105,19 @@ def _renyi(sums: tuple[NoisySums, ...], sampled: tuple[SampledGaussian, ...], *,
 
 
 def lower_bound(mechanism: SampledGaussian, *, delta: float) -> float:
-    """Return a lower bound of the epsilon that ``mechanism`` has at ``delta``: the optimistic privacy loss distribution."""
+    """Return a lower bound of the epsilon that ``mechanism`` has at ``delta``, within about 0.02 of it.
+
+    Without sampling it is the exact value, else the optimistic privacy loss distribution.
+    """
+    if mechanism.sampling_rate == 1:
+        return gaussian_epsilon(sqrt(mechanism.steps) / mechanism.noise_multiplier, delta)
+    # Every step's loss is rounded down by up to a cell of the grid.
+    grid = min(max(LOWER_ERROR / mechanism.steps, FINEST_GRID), COARSEST_GRID)
     one = privacy_loss_distribution.from_gaussian_mechanism(
         mechanism.noise_multiplier,
         sampling_prob=mechanism.sampling_rate,
         pessimistic_estimate=False,
-        value_discretization_interval=LOWER_GRID,
+        value_discretization_interval=grid,
         use_connect_dots=False,
     )
     return float(one.self_compose(mechanism.steps).get_epsilon_for_delta(delta))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -28,29 +29,27 @@ from securefl.evaluation.artefacts import (
     TRANSCRIPT_FILE,
     TranscriptFile,
     partner_model,
-    read_predictions,
     read_start,
     save_release,
     seed_folder,
 )
-from securefl.evaluation.comparison import Contest
+from securefl.evaluation.assess import STANDALONE, Entry, assess
 from securefl.evaluation.cost import Meter, cost_record
-from securefl.evaluation.performance import performance_record
 from securefl.evaluation.predictions import save_predictions
+from securefl.evaluation.spending import Training, arm_privacy, charge, require_price
 from securefl.federation.references import train_alone, train_pooled
 from securefl.federation.releases import RoundTrace, Trained
 from securefl.federation.training import train_federated
 from securefl.learning.baselines import ForestParams, single_task_forests
+from securefl.learning.family import inputs_of, layout_of
 from securefl.learning.layout import trunk_layout
 from securefl.learning.local import limit_threads
-from securefl.learning.model import predict
-from securefl.learning.private_plan import private_training
+from securefl.learning.model import Model, predict
 from securefl.recipes import Recipe, Unit, recipe_of
 from securefl.records import ArmRecord, DpRecord, write_record
 from securefl.secagg.paillier_sum import Decryption, PaillierOptions
 from securefl.types import Progress, Rng, silent
 
-STANDALONE = "standalone"
 SECOND_LAYER = ("layers.0.weight", "layers.0.bias")
 
 
@@ -106,6 +105,7 @@ def run_arm(
         ProtocolAbort: a party stopped a round; the arm is not finished.
     """
     job = Job(dataset=dataset, arm=arm, config=config.for_arm(arm), arms=arms, rng=rng, progress=progress)
+    require_price(arm, recipe_of(arm), job.config)
     (job.folder / ARM_FILE).unlink(missing_ok=True)
     meter = Meter()
     outcome = _trainer_of(arm)(job)
@@ -198,10 +198,12 @@ def _federated(job: Job) -> Outcome:
 
 def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | None) -> tuple[Trained, DpRecord | None]:
     recipe, config = _recipe(job.arm), job.config
-    if recipe.privacy and recipe.privacy.unit is not Unit.RECORD:
-        raise ParameterError(f"arm {job.arm!r}: the trainer adds no {recipe.privacy.unit.value}-level noise")
-    private, spent = private_training(job.dataset, config=config, rng=job.rng) if recipe.privacy else (None, None)
-    start = warm_start_of(recipe, config)
+    tensors = tensors_of(recipe, config, bits=job.dataset.bits)
+    layout = layout_of(inputs_of(job.dataset, config.model), config.model)
+    length = layout.only(tensors).size if tensors else layout.size
+    privacy = arm_privacy(recipe, job.dataset, config=config, length=length, rng=job.rng)
+    training = Training(arm=job.arm, seed=seed, folder=seed_folder(job.folder, seed), run=job.arms.parent)
+    charge(privacy, recipe, job.dataset, config=config, training=training)
     trained = train_federated(
         job.dataset,
         config=config,
@@ -209,15 +211,24 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | No
         seed=seed,
         rng=job.rng,
         guard_k=config.guard.k if recipe.guarded else None,
-        private=private,
-        start=read_start(job.arms / start, seed) if start else None,
+        private=privacy.private,
+        noise=privacy.noise,
+        start=_start(job, recipe, seed),
         rounds=rounds_of(recipe, config),
-        tensors=tensors_of(recipe, config, bits=job.dataset.bits),
+        tensors=tensors,
         options=options_of(recipe, config),
         progress=job.bar(seed),
         observer=observer,
     )
-    return trained, spent
+    return trained, privacy.record
+
+
+def _start(job: Job, recipe: Recipe, seed: int) -> Model | None:
+    """Return the checkpoint of another arm, or a private arm's public model: its trunk alone, heads start fresh."""
+    if recipe.privacy is not None:
+        return replace(Model.load(Path(job.config.dp.start)), heads={}) if job.config.dp.start else None
+    arm = warm_start_of(recipe, job.config)
+    return read_start(job.arms / arm, seed) if arm else None
 
 
 def _recipe(arm: str) -> Recipe:
@@ -270,30 +281,42 @@ def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
     if tensors is not None:
         notes.append(f"trains and sums {', '.join(tensors)} alone, the rest of the trunk is frozen")
     if recipe.privacy:
-        notes.append(
-            "smaller private step: exact per-record norms by book-keeping, one backward pass, priced by Opacus; "
-            "sizes of the partners are public; no validation score is opened, the last round is taken"
-        )
+        notes += [_PRIVATE_NOTES[recipe.privacy.unit], "no validation score, no clip count is opened; the last round is taken"]
+        if not isfinite(job.config.dp.epsilon):
+            notes.append("epsilon is infinite: clipped alike, without noise and without a guarantee")
     return tuple(notes)
 
 
+_PRIVATE_NOTES = {
+    Unit.RECORD: "exact per-record norms by book-keeping, one backward pass, priced by Opacus; partners' sizes are public",
+    Unit.PARTNER: "each partner's share of integer noise is inside the sum; all partners weigh the same",
+    Unit.CENTRAL: "a trusted aggregator sees every update and adds the noise: for comparison only",
+}
+
+
 def _warm_start(job: Job, recipe: Recipe | None) -> str | None:
+    if recipe and recipe.privacy and job.config.dp.start:
+        return f"the trunk of a public model, {Path(job.config.dp.start).name}"
     start = warm_start_of(recipe, job.config) if recipe else None
     return f"{start}'s checkpoint, then {rounds_of(recipe, job.config)} rounds" if recipe and start else None
 
 
+def _central(recipe: Recipe | None) -> bool:
+    return recipe is not None and recipe.privacy is not None and recipe.privacy.unit is Unit.CENTRAL
+
+
 def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
     recipe, trained = recipe_of(job.arm), outcome.trained
-    baseline = [] if job.arm == STANDALONE else read_predictions(job.arms / STANDALONE, job.seeds, job.dataset)
-    first = trained[0] if trained and job.arm != STANDALONE else None
-    performance = performance_record(
-        Contest(dataset=job.dataset, arm=outcome.predictions, standalone=baseline),
-        curve=first.curve if first else (),
-        best_round=first.best_round if first else None,
+    entry = Entry(
+        dataset=job.dataset, arm=job.arm, arms=job.arms, seeds=job.seeds, predictions=outcome.predictions, trained=trained
     )
-    errors = [one.max_abs_error for one in trained if one.max_abs_error is not None]
-    bounds = [one.quantization_bound for one in trained if one.quantization_bound is not None]
-    clipped = [one.clipped for one in trained if one.clipped is not None]
+    found = assess(entry, config=job.config.metrics, rng=job.rng)
+    first = trained[0] if trained and job.arm != STANDALONE else None
+    # Noise inside the sum is no error of the sum; a private arm's clip counts stay at the partners.
+    noised = recipe is not None and recipe.privacy is not None and recipe.privacy.unit is not Unit.RECORD
+    errors = [one.max_abs_error for one in trained if one.max_abs_error is not None and not noised]
+    bounds = [one.quantization_bound for one in trained if one.quantization_bound is not None and not noised]
+    clipped = [one.clipped for one in trained if one.clipped is not None and not (recipe and recipe.privacy)]
     withheld = {job.dataset.partners[p]: int(rows.sum()) for p, rows in (first.withheld or {}).items()} if first else {}
     return ArmRecord(
         name=job.arm,
@@ -304,8 +327,10 @@ def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
         parameters=max((one.parameters for one in trained), default=0),
         seeds=job.seeds,
         warm_start=_warm_start(job, recipe),
-        forbidden=job.arm == "pooled",
-        performance=performance,
+        forbidden=job.arm == "pooled" or _central(recipe),
+        performance=found.performance,
+        evaluation=found.evaluation,
+        consortium=found.consortium,
         cost=cost_record(trained, meter),
         max_abs_aggregate_error=max(errors, default=None),
         quantization_bound=max(bounds, default=None),

@@ -22,7 +22,9 @@ from securefl.config import RunConfig
 from securefl.errors import SecureFLError
 from securefl.evaluation.arms import options_of, rounds_of, tensors_of
 from securefl.evaluation.cost import Meter
+from securefl.evaluation.spending import require_price
 from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
+from securefl.federation.sum_noise import sum_noise
 from securefl.learning.baselines import ForestParams, task_forest
 from securefl.learning.cells import records_of, scaling_of
 from securefl.learning.heads import Heads
@@ -31,7 +33,7 @@ from securefl.learning.local import PlainTrainer, Seat
 from securefl.learning.private_plan import dp_record, private_plans, record_counts
 from securefl.learning.private_step import PrivateTrainer
 from securefl.learning.trunk import Trunk
-from securefl.recipes import Recipe, recipe_of
+from securefl.recipes import Recipe, Unit, recipe_of
 from securefl.records import DpRecord, Record
 from securefl.secagg import RoundCost, run_round
 from securefl.types import ClientId, Rng
@@ -81,6 +83,7 @@ def _row(arm: str, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng)
     rounds = rounds_of(recipe, config) if recipe else 0 if arm == "single-task" else config.federation.rounds
     scheme = recipe.scheme if recipe else None
     try:
+        require_price(arm, recipe, config)
         if recipe is not None:
             return _federated_row(arm, recipe, config, dataset, speed, rng)
         seconds = _forest_seconds(config, dataset) if arm == "single-task" else _epochs_seconds(config, dataset, speed, 1)
@@ -101,13 +104,12 @@ def _federated_row(arm: str, recipe: Recipe, config: RunConfig, dataset: Dataset
     size = layout.only(tensors).size if tensors else layout.size
     quantizer = quantizer_for(config.secagg, parties)
     largest = parties * MAX_WEIGHT * round(config.secagg.clip * 2**quantizer.scale_bits)
-    privacy = _privacy(config, dataset) if recipe.privacy else None
+    privacy = _privacy(recipe, config, dataset, size)
     cost = _round_cost(recipe, config, parties, size, rng)
     rounds = rounds_of(recipe, config)
-    training = (
-        _private_seconds(config, dataset, rng) if recipe.privacy else _epochs_seconds(config, dataset, speed, speed.cores)
-    )
-    training *= rounds / config.federation.rounds if not recipe.privacy else 1.0
+    training = _epochs_seconds(config, dataset, speed, speed.cores) * rounds / config.federation.rounds
+    if recipe.privacy is not None and recipe.privacy.unit is Unit.RECORD:
+        training = _private_seconds(config, dataset, rng)
     protocol = cost.setup_seconds + rounds * (
         parties * cost.client_seconds + cost.server_seconds + cost.decryptor_seconds + cost.key_seconds
     )
@@ -126,9 +128,13 @@ def _federated_row(arm: str, recipe: Recipe, config: RunConfig, dataset: Dataset
     )
 
 
-def _privacy(config: RunConfig, dataset: Dataset) -> DpRecord:
-    plans = private_plans(record_counts(dataset), config=config)
-    return dp_record(plans, dataset.partners, delta=config.dp.delta)
+def _privacy(recipe: Recipe, config: RunConfig, dataset: Dataset, size: int) -> DpRecord | None:
+    if recipe.privacy is None:
+        return None
+    if recipe.privacy.unit is Unit.RECORD:
+        return dp_record(private_plans(record_counts(dataset), config=config), dataset.partners, delta=config.dp.delta)
+    central = recipe.privacy.unit is Unit.CENTRAL
+    return sum_noise(config, length=size, parties=len(dataset.partners), central=central)[1]
 
 
 def _round_cost(recipe: Recipe, config: RunConfig, parties: int, size: int, rng: Rng) -> RoundCost:

@@ -139,6 +139,6 @@ def run(
 
 def arm_folder(out: Path, arm: str) -> Path:
     """Return the folder of an arm inside a run."""
-    if not re.fullmatch(r"[a-z][a-z0-9+-]*", arm):
-        raise InputError(f"arm {arm!r} is not a name of letters, digits, + and -")
+    if not re.fullmatch(r"[a-z][a-z0-9+=.-]*", arm):
+        raise InputError(f"arm {arm!r} is not a name of letters, digits, +, =, . and -")
     return out / "arms" / arm

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from securefl.chem.dataset import Dataset, TaskKind
+from securefl.dp.accountant import SampledGaussian
 from securefl.dp.gaussian import gaussian, poisson_sample
 from securefl.errors import BudgetExceededError, InputError, ParameterError
 from securefl.learning.cells import Records, Scaling
@@ -48,7 +49,7 @@ SLACK = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateSteps:
-    """What one partner may do: ``steps`` in all, ``steps_each`` of them in a local epoch.
+    """What one partner may do: ``steps`` in all, ``steps_each`` of them in a local epoch. Without noise nothing is protected.
 
     ``records`` is the count that the sampling rate was computed from; ``expected_batch`` = ``sampling_rate * records`` is
     the constant denominator.
@@ -65,13 +66,23 @@ class PrivateSteps:
     def __post_init__(self) -> None:
         if not self.clipping_norm > 0:
             raise ParameterError(f"clipping_norm={self.clipping_norm} must be > 0")
-        if not self.noise_multiplier > 0:
-            raise ParameterError(f"noise_multiplier={self.noise_multiplier} must be > 0")
+        if not self.noise_multiplier >= 0:
+            raise ParameterError(f"noise_multiplier={self.noise_multiplier} must be >= 0")
 
     @property
     def expected_batch(self) -> float:
         """Mean number of records in a step."""
         return self.sampling_rate * self.records
+
+    def priced(self) -> SampledGaussian:
+        """Return what all steps are to an accountant.
+
+        Raises:
+            ParameterError: there is no noise, so there is no price.
+        """
+        return SampledGaussian(
+            noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
+        )
 
 
 @dataclass(frozen=True, slots=True)

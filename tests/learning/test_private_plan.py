@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 from stand_ins import CountingRng
@@ -42,6 +43,7 @@ def test_the_record_names_the_partner_that_spends_most() -> None:
     plans = list(private_plans((1000, 400, 60), config=chosen, accountant=FAST))
     plans[1] = replace(plans[1], noise_multiplier=plans[1].noise_multiplier / 2)
     record = dp_record(plans, ("a", "b", "c"), delta=chosen.dp.delta, accountant=FAST)
+    assert record is not None
     assert record.partner == "b"
     assert record.epsilon > 3.0
     assert record.sampling_rate == plans[1].sampling_rate
@@ -70,4 +72,17 @@ def test_what_the_budget_does_not_allow_is_refused(tiny_dataset: Dataset) -> Non
     with pytest.raises(ParameterError, match="records=0"):
         private_plans((1000, 0), config=config(), accountant=FAST)
     with pytest.raises(BudgetExceededError):
-        private_training(tiny_dataset, config=config(epsilon=1e-7), rng=CountingRng())
+        private_plans(record_counts(tiny_dataset), config=config(epsilon=1e-7), accountant=FAST)
+
+
+def test_a_given_noise_multiplier_is_taken_and_infinity_adds_none(tiny_dataset: Dataset) -> None:
+    given = private_plans((1000, 60), config=config(noise_multiplier=1.5), accountant=FAST)
+    assert [plan.noise_multiplier for plan in given] == [1.5, 1.5]
+    record = dp_record(given, ("a", "b"), delta=1e-5, accountant=FAST)
+    assert record is not None
+    assert record.partner == "b"
+    clipped = private_plans(record_counts(tiny_dataset), config=config(epsilon=inf), accountant=FAST)
+    assert [plan.noise_multiplier for plan in clipped] == [0.0] * 3
+    assert dp_record(clipped, tiny_dataset.partners, delta=1e-5, accountant=FAST) is None
+    trained = private_training(clipped, rng=CountingRng())
+    assert trained.scaling(tiny_dataset, 0).std.max() == pytest.approx(1.3)

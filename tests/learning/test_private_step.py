@@ -227,7 +227,7 @@ def test_a_plan_for_other_records_is_refused(tiny_dataset: Dataset) -> None:
         factory(Seat(partner=1, records=records, seed=0))
 
 
-@pytest.mark.parametrize("change", [{"clipping_norm": 0.0}, {"noise_multiplier": 0.0}, {"noise_multiplier": -1.0}])
+@pytest.mark.parametrize("change", [{"clipping_norm": 0.0}, {"noise_multiplier": float("nan")}, {"noise_multiplier": -1.0}])
 def test_a_plan_without_clipping_or_noise_is_refused(tiny_dataset: Dataset, change: dict[str, float]) -> None:
     with pytest.raises(ParameterError):
         steps_for(partner_records(tiny_dataset), **change)

@@ -1,0 +1,180 @@
+"""What an arm's privacy is, and its price: planned for every partner, and on the partners' ledgers before anything is trained.
+
+A whole training is charged before its first step: a run that is killed has paid for what it may have released. On data that the
+config declares public, arms and seeds are alternatives that nobody has to add up: each training has ledgers of its own, and a
+killed one's are set aside, never overwritten. On private data there is one ledger for each partner, for all arms, seeds and
+restarts together, with the budget ``dp.total_epsilon``; an arm without a price is refused, unless that budget is infinite,
+which is the partners' own written word that nothing is guaranteed. The standalone and single-task references release nothing.
+
+What is priced is what leaves a partner for the operator: its noised updates. Clip counts, support counts, losses and scores of
+a private arm stay at the partner or with the auditor of the simulation. The auditor's own reports, attacks included, are no
+release as long as they stay with the auditor; publish them, and they must be charged like everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, isfinite
+from pathlib import Path
+
+from securefl.chem.dataset import Dataset
+from securefl.config import RunConfig
+from securefl.dp.accountant import RECORD_NEIGHBOURS, SampledGaussian
+from securefl.dp.composition import Mechanism, Unpriced, lower_bound
+from securefl.dp.ledger import Budget, PrivacyLedger, Release
+from securefl.dp.noisy_sums import PARTNER_NEIGHBOURS
+from securefl.errors import BudgetExceededError, ParameterError
+from securefl.federation.sum_noise import SumNoise, sum_noise
+from securefl.learning.family import inputs_of
+from securefl.learning.local import PrivateTraining
+from securefl.learning.private_plan import dp_record, private_plans, private_training, record_counts
+from securefl.recipes import Privacy, Recipe, Unit
+from securefl.records import DpRecord
+from securefl.types import Rng
+
+HARMLESS = ("standalone", "single-task")
+"""References that release nothing: every partner trains by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmPrivacy:
+    """How an arm trains privately, what that is in the record, and one ``mechanisms`` entry a partner for its ledger."""
+
+    private: PrivateTraining | None = None
+    noise: SumNoise | None = None
+    record: DpRecord | None = None
+    mechanisms: tuple[Mechanism, ...]
+    clipping_norm: float | None = None
+
+
+def arm_privacy(recipe: Recipe, dataset: Dataset, *, config: RunConfig, length: int, rng: Rng) -> ArmPrivacy:
+    """Return the privacy of an arm whose sum has ``length`` coordinates.
+
+    Raises:
+        ParameterError: guard, scheme, unit or delta don't allow it.
+        BudgetExceededError: no noise is enough for epsilon.
+        CapacityError: the noise doesn't fit the ring.
+    """
+    if recipe.privacy is None:
+        return ArmPrivacy(mechanisms=(Unpriced(),) * len(dataset.partners))
+    _check(recipe, recipe.privacy, config)
+    if recipe.privacy.unit is Unit.RECORD:
+        return _of_records(dataset, config=config, rng=rng)
+    return _of_partners(dataset, config=config, length=length, central=recipe.privacy.unit is Unit.CENTRAL)
+
+
+def _check(recipe: Recipe, privacy: Privacy, config: RunConfig) -> None:
+    if privacy.unit is Unit.RECORD and recipe.guarded:
+        raise ParameterError("guard and record-level noise: a withheld row would tell, unpriced, which bits a partner lacks")
+    if privacy.unit is Unit.PARTNER and recipe.scheme == "plaintext":
+        raise ParameterError("partner-level noise is a share each: in clear the operator would see one share alone")
+    # One ledger adds up one kind of unit: on private data all arms must protect the same.
+    asked = config.dp.unit or ("record" if config.data.private else None)
+    if asked is not None and (asked == "record") != (privacy.unit is Unit.RECORD):
+        raise ParameterError(f"dp.unit={asked!r} must be the arm's, which is {privacy.unit.value!r}")
+
+
+def _of_records(dataset: Dataset, *, config: RunConfig, rng: Rng) -> ArmPrivacy:
+    plans = private_plans(record_counts(inputs_of(dataset, config.model)), config=config)
+    record = dp_record(plans, dataset.partners, delta=config.dp.delta)
+    if record is not None:
+        mechanism = SampledGaussian(
+            noise_multiplier=record.noise_multiplier, sampling_rate=record.sampling_rate, steps=record.steps
+        )
+        record = record.model_copy(update={"epsilon_lower": lower_bound(mechanism, delta=record.delta)})
+    return ArmPrivacy(
+        private=private_training(plans, rng=rng),
+        record=record,
+        mechanisms=tuple(plan.priced() if plan.noise_multiplier else Unpriced() for plan in plans),
+        clipping_norm=config.dp.clipping_norm,
+    )
+
+
+def _of_partners(dataset: Dataset, *, config: RunConfig, length: int, central: bool) -> ArmPrivacy:
+    parties = len(dataset.partners)
+    noise, record = sum_noise(config, length=length, parties=parties, central=central)
+    mechanism: Mechanism = noise.mechanism.priced(config.dp.rounds) if record is not None else Unpriced()
+    return ArmPrivacy(
+        noise=noise, record=record, mechanisms=(mechanism,) * parties, clipping_norm=config.dp.update_norm
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What is about to be trained: ``arm`` with ``seed``, into ``folder``, inside the run in ``run``."""
+
+    arm: str
+    seed: int
+    folder: Path
+    run: Path
+
+
+def require_price(arm: str, recipe: Recipe | None, config: RunConfig) -> None:
+    """Refuse an arm that would release something without a price from private data.
+
+    Raises:
+        BudgetExceededError: it would.
+        ParameterError: the data are private and no budget is set.
+    """
+    if not config.data.private or arm in HARMLESS:
+        return
+    total = config.dp.total_epsilon
+    unpriced = recipe is None or recipe.privacy is None or not isfinite(config.dp.epsilon)
+    if unpriced and total != inf:
+        raise BudgetExceededError(f"arm {arm!r} on private data releases without a price: epsilon=inf must be <= {total}")
+    if total is None:
+        raise ParameterError(f"dp.total_epsilon must be set for arm {arm!r}: what all arms on private data may spend together")
+
+
+def charge(privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: RunConfig, training: Training) -> None:
+    """Put a whole training on every partner's ledger before it begins; an arm without privacy on public data has none.
+
+    Raises:
+        BudgetExceededError: a partner's budget doesn't allow it; it must not begin.
+        VerificationError, InputError: a ledger is broken or can't be written.
+    """
+    if recipe.privacy is None and not config.data.private:
+        return
+    record_level = recipe.privacy.unit is Unit.RECORD if recipe.privacy else config.dp.unit != "partner"
+    for number, (name, mechanism) in enumerate(zip(dataset.partners, privacy.mechanisms, strict=True), start=1):
+        budget = Budget(
+            partner=name,
+            unit="record" if record_level else "partner",
+            neighbouring=RECORD_NEIGHBOURS if record_level else PARTNER_NEIGHBOURS,
+            epsilon=_budget(config, mechanism),
+            delta=config.dp.delta,
+        )
+        release = Release(
+            what=f"training, seed {training.seed}",
+            arm=training.arm,
+            data=dataset.sha256,
+            mechanism=mechanism,
+            clipping_norm=privacy.clipping_norm,
+        )
+        PrivacyLedger(_path(number, config, training), budget).spend([release])
+
+
+def _budget(config: RunConfig, mechanism: Mechanism) -> float:
+    if config.data.private:
+        return config.dp.total_epsilon or inf
+    given = config.dp.noise_multiplier is not None or isinstance(mechanism, Unpriced)
+    return inf if given else config.dp.epsilon
+
+
+def _path(number: int, config: RunConfig, training: Training) -> Path:
+    name = f"partner-{number}.jsonl"
+    if config.data.private:
+        return (Path(config.dp.ledgers) if config.dp.ledgers else training.run / "ledgers") / name
+    path = training.folder / "ledgers" / name
+    set_aside(path)
+    return path
+
+
+def set_aside(path: Path) -> None:
+    """Rename the ledger of a killed training on public data, so that it stays beside the new one."""
+    attempt = 1
+    while path.exists():
+        killed = path.with_name(f"{path.stem}.killed-{attempt}{path.suffix}")
+        attempt += 1
+        if not killed.exists():
+            path.rename(killed)

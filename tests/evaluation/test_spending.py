@@ -1,0 +1,164 @@
+"""Private arms and their ledgers: charged before they train, alternatives on public data, one budget on private data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stand_ins import CountingRng, make_dataset
+
+from securefl.chem.dataset import Dataset
+from securefl.config import DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig
+from securefl.dp.ledger import read_ledger
+from securefl.errors import BudgetExceededError, InputError, ParameterError
+from securefl.evaluation.arms import run_arm
+from securefl.evaluation.run import arm_folder
+from securefl.evaluation.spending import require_price
+from securefl.learning.model import Model
+from securefl.recipes import recipe_of
+from securefl.records import ArmRecord
+
+HIDDEN = (8, 4)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return make_dataset(compounds=200, bits=64, tasks_each=2)
+
+
+def config(*, private: bool = False, **dp: object) -> RunConfig:
+    return RunConfig(
+        data=DataConfig(bits=64, partners=3, private=private),
+        model=ModelConfig(hidden=HIDDEN),
+        federation=FederationConfig(rounds=2, batch=16, seeds=(0,)),
+        dp=DpConfig.model_validate({"rounds": 2, "batch": 1000, "epsilon": 4.0, **dp}),
+    )
+
+
+def train(dataset: Dataset, arm: str, chosen: RunConfig, run: Path, rng: int = 0) -> ArmRecord:
+    return run_arm(dataset, arm, config=chosen, arms=run / "arms", rng=CountingRng(rng))
+
+
+def test_a_record_level_arm_leaves_a_ledger_at_every_partner(dataset: Dataset, tmp_path: Path) -> None:
+    record = train(dataset, "dp=3", config(), tmp_path)
+    assert record.dp is not None
+    assert record.dp.epsilon_lower is not None
+    assert 2.9 < record.dp.epsilon_lower <= record.dp.epsilon <= 3.0
+    assert (record.clipped, record.withheld_bits) == (None, None)
+    for number in (1, 2, 3):
+        state = read_ledger(arm_folder(tmp_path, "dp=3") / "seed-0" / "ledgers" / f"partner-{number}.jsonl")
+        assert (state.budget.epsilon, state.budget.unit, len(state.releases)) == (3.0, "record", 1)
+        assert state.releases[0].data == dataset.sha256
+        assert state.spent.upper <= record.dp.epsilon + 1e-9
+
+
+def test_partner_level_arms_run_and_the_central_one_is_forbidden(dataset: Dataset, tmp_path: Path) -> None:
+    inside = train(dataset, "partner-dp", config(), tmp_path)
+    central = train(dataset, "plaintext+central-dp", config(noise="discrete-gaussian"), tmp_path)
+    for record in (inside, central):
+        assert record.dp is not None
+        assert record.dp.unit == "partner"
+        assert 3.8 < record.dp.epsilon <= 4.0
+        assert "replaced by zero" in record.dp.neighbouring
+        # noise on purpose is no error of the sum, and nothing was counted for the operator
+        assert (record.max_abs_aggregate_error, record.clipped, record.performance.curve) == (None, None, ())
+    assert (inside.forbidden, central.forbidden) == (False, True)
+    state = read_ledger(tmp_path / "arms" / "partner-dp" / "seed-0" / "ledgers" / "partner-2.jsonl")
+    assert state.budget.unit == "partner"
+
+
+def test_infinite_epsilon_clips_without_a_claim(dataset: Dataset, tmp_path: Path) -> None:
+    for arm in ("dp=inf", "partner-dp=inf"):
+        record = train(dataset, arm, config(), tmp_path)
+        assert record.dp is None
+        assert any("epsilon is infinite" in note for note in record.notes)
+        state = read_ledger(arm_folder(tmp_path, arm) / "seed-0" / "ledgers" / "partner-1.jsonl")
+        assert state.spent.upper == inf
+
+
+def test_a_killed_arm_on_public_data_starts_again_and_keeps_the_old_ledger(dataset: Dataset, tmp_path: Path) -> None:
+    train(dataset, "dp", config(), tmp_path)
+    train(dataset, "dp", config(), tmp_path, rng=1)
+    names = {path.name for path in (tmp_path / "arms" / "dp" / "seed-0" / "ledgers").glob("partner-1*")}
+    assert names == {"partner-1.jsonl", "partner-1.killed-1.jsonl"}
+
+
+def test_on_private_data_arms_compose_until_the_budget_is_spent(dataset: Dataset, tmp_path: Path) -> None:
+    chosen = config(private=True, total_epsilon=4.5)
+    train(dataset, "dp=3", chosen, tmp_path)
+    train(dataset, "dp=1", chosen, tmp_path)
+    state = read_ledger(tmp_path / "ledgers" / "partner-3.jsonl")
+    assert [release.arm for release in state.releases] == ["dp=3", "dp=1"]
+    # Gaussians compose better than the sum of their epsilons
+    assert 3.0 < state.spent.upper < 4.0
+    with pytest.raises(BudgetExceededError, match=r"after this release must be <= 4\.5"):
+        train(dataset, "dp=4", chosen, tmp_path)
+    # a restart of an arm is another release of it
+    with pytest.raises(BudgetExceededError):
+        train(dataset, "dp=3", chosen, tmp_path)
+    assert not (tmp_path / "arms" / "dp=4").exists()
+
+
+def test_unpriced_arms_are_refused_on_private_data_before_anything_is_written(dataset: Dataset, tmp_path: Path) -> None:
+    chosen = config(private=True, total_epsilon=8.0)
+    for arm in ("masking", "masking+guard", "pooled", "plaintext", "dp=inf"):
+        with pytest.raises(BudgetExceededError, match="releases without a price"):
+            train(dataset, arm, chosen, tmp_path)
+    with pytest.raises(ParameterError, match=r"dp\.total_epsilon must be set"):
+        train(dataset, "dp", config(private=True), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    for arm in ("standalone", "single-task"):
+        require_price(arm, recipe_of(arm), chosen)
+
+
+def test_with_an_infinite_total_unpriced_arms_are_on_the_ledger_as_infinity(dataset: Dataset, tmp_path: Path) -> None:
+    train(dataset, "masking", config(private=True, total_epsilon=inf, ledgers=str(tmp_path / "own")), tmp_path)
+    state = read_ledger(tmp_path / "own" / "partner-1.jsonl")
+    assert (state.releases[0].arm, state.spent.upper) == ("masking", inf)
+
+
+def test_what_an_arm_cannot_keep_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    for arm, changes, message in (
+        ("masking+guard+dp", {}, "withheld row"),
+        ("plaintext+partner-dp", {}, "one share alone"),
+        ("dp", {"unit": "partner"}, r"dp\.unit='partner' must be"),
+        ("partner-dp", {"delta": 1e-4}, "delta=0.0001"),
+        ("dp", {"delta": 1e-4}, "delta=0.0001"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            train(dataset, arm, config(**changes), tmp_path)
+    with pytest.raises(ParameterError, match="must be the arm's"):
+        train(dataset, "partner-dp", config(private=True, total_epsilon=9.0), tmp_path)
+
+
+def test_a_public_warm_start_gives_the_trunk_and_no_heads(dataset: Dataset, tmp_path: Path) -> None:
+    train(dataset, "plaintext", config(), tmp_path)
+    public = tmp_path / "arms" / "plaintext" / "seed-0" / "model.safetensors"
+    # much noise on the heads alone would show; with a learning rate near zero the trunk stays where it began
+    record = train(dataset, "dp", config(start=str(public), learning_rate=1e-12), tmp_path)
+    assert record.warm_start == "the trunk of a public model, model.safetensors"
+    started = Model.load(public)
+    ended = Model.load(tmp_path / "arms" / "dp" / "seed-0" / "model.safetensors")
+    for name, value in started.trunk.items():
+        np.testing.assert_allclose(ended.trunk[name], value, atol=1e-6)
+    assert np.abs(ended.heads[0].weight).max() < 1e-6 < np.abs(started.heads[0].weight).max()
+    with pytest.raises(ParameterError, match="start has bits"):
+        train(dataset, "dp", replace_hidden(config(start=str(public))), tmp_path)
+    with pytest.raises(InputError):
+        train(dataset, "dp", config(start=str(tmp_path / "nothing.safetensors")), tmp_path)
+
+
+def replace_hidden(chosen: RunConfig) -> RunConfig:
+    """Return the config with another trunk."""
+    return chosen.model_copy(update={"model": ModelConfig(hidden=(6, 4))})
+
+
+def test_another_dataset_is_another_entry(dataset: Dataset, tmp_path: Path) -> None:
+    chosen = config(private=True, total_epsilon=20.0)
+    train(dataset, "dp=2", chosen, tmp_path)
+    train(replace(dataset, sha256="ff" * 32), "dp=2", chosen, tmp_path)
+    state = read_ledger(tmp_path / "ledgers" / "partner-1.jsonl")
+    assert [release.data for release in state.releases] == [dataset.sha256, "ff" * 32]
