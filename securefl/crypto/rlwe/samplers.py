@@ -13,7 +13,7 @@ bits that are thrown away.
 The smudging noise has to hide a shift. For the density f of four uniforms on [0, 1] the Fisher information is I = integral of
 f'^2 / f: f = x^3 / 6 on [0, 1] gives 3/4 for either end, and the middle is done numerically, together I = 3.1158. For the
 integer noise P on the scale M = 2^k the squared Hellinger distance to its shift by one is H(1)^2 = 1/2 sum (sqrt P(j) - sqrt
-P(j-1))^2 <= 1/2 sum (P(j) - P(j-1))^2 / (P(j) + P(j-1)), which is I / (8 M^2) up to a relative 2/M^2 (a test computes it
+P(j-1))^2 <= 1/2 sum (P(j) - P(j-1))^2 / (P(j) + P(j-1)), which is I / (8 M^2) up to a relative 3/M^2 (a test computes it
 exactly for small M). sqrt is a metric there, so H(v) <= |v| H(1); squared distances of independent coordinates add; and the
 total variation distance is at most sqrt(2) H. A shift by a vector v is therefore visible with advantage at most
 
