@@ -110,6 +110,13 @@ class BaselineConfig(Section):
     trees: int = Field(100, ge=1, le=100)
 
 
+class MetricsConfig(Section):
+    """What the consortium may see of an arm's performance: a metric of fewer partners or tasks is never opened."""
+
+    min_partners: int = Field(SECURE_MINIMUM, ge=SECURE_MINIMUM)
+    min_tasks: int = Field(10, ge=2)
+
+
 class SecaggConfig(Section):
     """Quantiser and protocol parameters."""
 
@@ -170,6 +177,7 @@ class RunConfig(Section):
     model: ModelConfig = ModelConfig()
     federation: FederationConfig = FederationConfig()
     baselines: BaselineConfig = BaselineConfig()
+    metrics: MetricsConfig = MetricsConfig()
     secagg: SecaggConfig = SecaggConfig()
     guard: GuardConfig = GuardConfig()
     dp: DpConfig = DpConfig()

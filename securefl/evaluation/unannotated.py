@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Activities, Dataset, Fold
+from securefl.errors import InputError
+from securefl.evaluation.predictions import save_arrays
+from securefl.learning.model import Model, predict
 
 MOST = 20_000
 """More pairs are sampled down to so many, the same ones for every arm."""
@@ -45,3 +50,44 @@ def unannotated_pairs(dataset: Dataset, *, most: int = MOST) -> Activities:
         rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(len(task), most, replace=False))
         task, compound = task[rows], compound[rows]
     return Activities(task, compound, np.full(len(task), np.nan, np.float32), np.zeros(len(task), np.int8))
+
+
+def predict_pairs(models: Sequence[Model], dataset: Dataset, pairs: Activities) -> NDArray[np.float32]:
+    """Return a prediction for each pair from the model that has its owner's heads, NaN where none has.
+
+    Raises:
+        InputError: a model doesn't fit the dataset.
+    """
+    owner = np.array([task.partner for task in dataset.tasks], dtype=np.int32)[pairs.task]
+    result = np.full(len(pairs), np.nan, dtype=np.float32)
+    for model in models:
+        mine = np.flatnonzero(np.isin(owner, list(model.heads)))
+        result[mine] = predict(model, dataset, pairs.select(mine))
+    return result
+
+
+def save_pairs(path: Path, pairs: Activities, prediction: NDArray[np.float32]) -> None:
+    """Write what a model says of ``pairs``.
+
+    Raises:
+        InputError: the file can't be written.
+    """
+    save_arrays(path, {"task": pairs.task, "compound": pairs.compound, "prediction": prediction})
+
+
+def load_pairs(path: Path, pairs: Activities) -> NDArray[np.float32] | None:
+    """Return what :func:`save_pairs` wrote there, ``None`` if there is nothing.
+
+    Raises:
+        InputError: the file can't be read, or belongs to other pairs.
+    """
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in ("task", "compound", "prediction")}
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise InputError(f"can't read {path}: {error}") from error
+    if not (np.array_equal(found["task"], pairs.task) and np.array_equal(found["compound"], pairs.compound)):
+        raise InputError(f"{path} holds predictions for other pairs of task and compound")
+    return np.asarray(found["prediction"], dtype=np.float32)
