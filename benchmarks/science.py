@@ -38,14 +38,14 @@ from securefl.types import SystemRng
 RESULT = Path(__file__).parent / "results" / "science.json"
 SEEDS = (0, 1, 2)
 REFERENCE = FederationConfig(rounds=24, patience=6)
+HIDDEN = (200, 64)
 LEVERS: dict[str, dict[str, object]] = {
-    "16 rounds": {"rounds": 16, "patience": 5},
-    "40 rounds": {"rounds": 40},
-    "40 rounds, 2 local epochs": {"rounds": 40, "local_epochs": 2},
-    "40 rounds, FedAdam": {"rounds": 40, "server_optimiser": "fedadam"},
-    "24 rounds, then 12 at a quarter of the learning rate": {"rounds": 24},
+    "24 rounds": {},
+    "24 rounds, 2 local epochs": {"local_epochs": 2},
+    "24 rounds, FedAdam": {"server_optimiser": "fedadam"},
+    "16 rounds, then 8 at a quarter of the learning rate": {"rounds": 16},
 }
-DECAYED = "24 rounds, then 12 at a quarter of the learning rate"
+DECAYED = "16 rounds, then 8 at a quarter of the learning rate"
 KMOL = {"central": 0.869, "2": 0.838, "5": 0.832, "10": 0.831, "20": 0.822}
 
 
@@ -78,7 +78,7 @@ def config_of(cell: Cell) -> RunConfig:
     federation = REFERENCE.model_copy(update={"seeds": (cell.seed,)})
     if cell.recipe:
         federation = FederationConfig.model_validate({**federation.model_dump(), **LEVERS[cell.recipe]})
-    return RunConfig(arms=("plaintext",), model=ModelConfig(), federation=federation)
+    return RunConfig(arms=("plaintext",), model=ModelConfig(hidden=HIDDEN), federation=federation)
 
 
 def train(cell: Cell, dataset: Dataset) -> tuple[list[Trained], NDArray[np.float32]]:
@@ -99,7 +99,7 @@ def train(cell: Cell, dataset: Dataset) -> tuple[list[Trained], NDArray[np.float
     source = dataset if cell.arm == "federated" else shuffled(dataset, kept_in(cell, dataset), seed=cell.seed)
     one = train_federated(source, config=config, scheme="plaintext", seed=cell.seed, rng=SystemRng())
     if cell.recipe == DECAYED:
-        lower = config.federation.model_copy(update={"learning_rate": config.federation.learning_rate / 4, "rounds": 12})
+        lower = config.federation.model_copy(update={"learning_rate": config.federation.learning_rate / 4, "rounds": 8})
         later = train_federated(
             source, config=config.model_copy(update={"federation": lower}), scheme="plaintext", seed=cell.seed,
             rng=SystemRng(), start=one.model,
