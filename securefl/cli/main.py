@@ -13,7 +13,7 @@ from types import TracebackType
 
 import typer
 
-from securefl.cli import aggregate, attack, data, demo, doctor, gate, keys, report, roster, run, transcript
+from securefl.cli import aggregate, attack, data, demo, doctor, dp, gate, keys, predict, report, roster, run, sweep, transcript
 from securefl.errors import SecureFLError
 
 EXIT_CODES = (
@@ -36,11 +36,14 @@ app.add_typer(report.app, name="report")
 app.add_typer(keys.app, name="keys")
 app.add_typer(roster.app, name="roster")
 app.add_typer(transcript.app, name="transcript")
+app.add_typer(dp.app, name="dp")
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
 app.command("attack")(attack.attack)
 app.command("aggregate")(aggregate.aggregate)
 app.command("gate")(gate.gate)
+app.command("predict")(predict.predict)
 app.command("doctor")(doctor.doctor)
 
 

@@ -40,8 +40,15 @@ def nearest_training(dataset: Dataset, task: int, compounds: NDArray[np.int32]) 
     train = cells.compound[(cells.task == task) & (dataset.fold[cells.compound] == Fold.TRAIN)]
     if not len(train):
         return np.zeros(len(compounds))
-    known, asked = _bits(dataset.fingerprints[train]), _bits(dataset.fingerprints[compounds])
-    blocks = [asked[start : start + ROWS] for start in range(0, len(compounds), ROWS)]
+    return nearest(dataset.fingerprints[compounds], dataset.fingerprints[train])
+
+
+def nearest(asked: sp.csr_matrix, known: sp.csr_matrix) -> Floats:
+    """Return the largest Tanimoto similarity of each row of ``asked``, shape (n, bits), to a row of ``known``; 0 without any."""
+    if not known.shape[0]:
+        return np.zeros(asked.shape[0])
+    known, asked = _bits(known), _bits(asked)
+    blocks = [asked[start : start + ROWS] for start in range(0, asked.shape[0], ROWS)]
     return np.concatenate([_largest(block, known) for block in blocks]) if blocks else np.zeros(0)
 
 

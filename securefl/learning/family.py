@@ -28,7 +28,12 @@ def with_graphs(dataset: Dataset, model: ModelConfig, cache: Path | None = None,
     Raises:
         InputError: a SMILES can't be parsed, or the file can't be written.
     """
-    if model.family != "graph" or dataset.graphs is not None:
+    return attach_graphs(dataset, cache, progress) if model.family == "graph" else dataset
+
+
+def attach_graphs(dataset: Dataset, cache: Path | None = None, progress: Progress = silent) -> Dataset:
+    """Return ``dataset`` with its molecules as graphs; errors as for :func:`with_graphs`."""
+    if dataset.graphs is not None:
         return dataset
     graphs = graphs_of(dataset.smiles, progress) if cache is None else cached_graphs(dataset.smiles, cache, progress)
     return dataclasses.replace(dataset, graphs=graphs)

@@ -6,9 +6,7 @@ single partner owns. Its heads and scaling say what the partner's assays are wor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from safetensors.numpy import save as save_tensors
 
 from securefl.chem.dataset import Activities, Dataset
 from securefl.errors import InputError, ParameterError
+from securefl.files import read_bytes, write_bytes
 from securefl.learning.cells import Scaling
 from securefl.learning.family import inputs_for
 from securefl.learning.graph import GraphShape
@@ -104,21 +103,10 @@ class Model:
         Raises:
             InputError: the file can't be written; what was there before is still there.
         """
-        data = save_tensors(dict(self._entries()), metadata={"format": FORMAT.decode()})
-        temporary = path.with_name(path.name + ".partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
-            raise InputError(f"can't write {path}: {error.strerror}") from error
+        write_bytes(path, model_tensors(self))
 
-    def _entries(self) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    def entries(self) -> Iterator[tuple[str, NDArray[np.generic]]]:
+        """Yield every tensor by its name in the file."""
         for name, value in self.trunk.items():
             yield f"trunk.{name}", np.ascontiguousarray(value, dtype=np.float32)
         for partner, heads in self.heads.items():
@@ -135,15 +123,40 @@ class Model:
             InputError: the file can't be read or isn't a model of ours.
         """
         try:
-            tensors = load_tensors(path.read_bytes())
+            data = read_bytes(path)
         except OSError as error:
             raise InputError(f"can't read model {path}: {error.strerror}") from error
-        except SafetensorError as error:
-            raise InputError(f"model {path} is not safetensors: {error}") from error
-        try:
-            return _assembled(tensors)
-        except (KeyError, ValueError) as error:
-            raise InputError(f"model {path} is incomplete: {error}") from error
+        return model_from(load_arrays(data, path), path)
+
+
+def model_tensors(model: Model, part: str = "") -> bytes:
+    """Return the safetensors bytes of ``model``, or of its ``part`` ("trunk" or "heads") alone."""
+    entries = {name: value for name, value in model.entries() if name.startswith(part)}
+    return bytes(save_tensors(entries, metadata={"format": FORMAT.decode()}))
+
+
+def load_arrays(data: bytes, path: Path) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays in the safetensors bytes ``data`` of the file ``path``.
+
+    Raises:
+        InputError: they are no safetensors.
+    """
+    try:
+        return dict(load_tensors(data))
+    except SafetensorError as error:
+        raise InputError(f"model {path} is not safetensors: {error}") from error
+
+
+def model_from(tensors: dict[str, NDArray[np.generic]], path: Path) -> Model:
+    """Return the model that ``tensors`` of ``path`` make.
+
+    Raises:
+        InputError: one is missing, or they don't fit together.
+    """
+    try:
+        return _assembled(tensors)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"model {path} is incomplete: {error}") from error
 
 
 def _assembled(tensors: dict[str, NDArray[np.generic]]) -> Model:
@@ -195,6 +208,29 @@ def predict(model: Model, dataset: Dataset, cells: Activities) -> NDArray[np.flo
     return result
 
 
+def predict_all(model: Model, partner: int, dataset: Dataset) -> NDArray[np.float32]:
+    """Return every head's prediction for every compound of ``dataset``, float32 (n_compounds, heads), units as :func:`predict`.
+
+    Raises:
+        InputError: the fingerprints have another size.
+    """
+    dataset = inputs_for(dataset, graph=model.graph is not None)
+    if dataset.bits != model.bits:
+        raise InputError(f"dataset has {dataset.bits} bits, the model reads {model.bits}")
+    heads = model.heads[partner]
+    hidden = _hidden(model.network(), dataset, np.arange(len(dataset.smiles), dtype=np.int32))
+    return _units(hidden @ heads.weight.T + heads.bias, heads.scaling, slice(None))
+
+
+def _units(
+    output: NDArray[np.float32], scaling: Scaling, task: NDArray[np.int64] | slice
+) -> NDArray[np.float32]:
+    """Return heads' outputs in the units of their tasks, the last axis along ``task``."""
+    probability = 1.0 / (1.0 + np.exp(-np.clip(output, -60, 60)))
+    scaled = output * scaling.std[task] + scaling.mean[task]
+    return np.where(scaling.binary[task], probability, scaled).astype(np.float32)
+
+
 def _in_units(
     hidden: NDArray[np.float32], place: NDArray[np.int64], task: NDArray[np.int64], heads: PartnerHeads
 ) -> NDArray[np.float32]:
@@ -203,9 +239,7 @@ def _in_units(
     for k in np.unique(task):
         mine = np.flatnonzero(task == k)
         result[mine] = hidden[place[mine]] @ heads.weight[k] + heads.bias[k]
-    scaled = result * heads.scaling.std[task] + heads.scaling.mean[task]
-    probability = 1.0 / (1.0 + np.exp(-np.clip(result, -60, 60)))
-    return np.where(heads.scaling.binary[task], probability, scaled).astype(np.float32)
+    return _units(result, heads.scaling, task)
 
 
 @torch.no_grad()
