@@ -27,6 +27,15 @@ class EditionRecord(Record):
     partner: str = Field("", description="the partner whose own figures are in it")
 
 
+class RocPointRecord(Record):
+    """A point of an ROC curve with the 95 % interval of its true positive rate (Clopper-Pearson)."""
+
+    fpr: float
+    tpr: float
+    low: float
+    high: float
+
+
 class ProtocolRecord(Record):
     """What an arm's transcript shows when it is replayed: cryptographic conformance, and the ledger of its openings.
 
@@ -66,6 +75,7 @@ class OptionRecord(Record):
     delta_leak: float
     delta_performance: float
     intervals: dict[str, tuple[float, float]] = Field({}, description="by name: delta_leak, delta_performance")
+    leak: str = Field("", description="which leak, where a sweep measured several")
     arm: str = ""
     n: int | None = Field(None, description="seeds")
 
@@ -76,6 +86,7 @@ class SweepPointRecord(Record):
     parameter: str
     value: str
     leak: IntervalRecord | None = None
+    leak_name: str = Field("", description="which leak, where a sweep measured several")
     performance: IntervalRecord | None = None
     arm: str = ""
     n: int | None = None

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from securefl.chem.moleculeace import default_dataset
+from securefl.cli.gate import day
 from securefl.cli.output import emit_json
 from securefl.cli.pipeline import attack_arms, timed, train, write_report
 from securefl.cli.presets import demo_config
 from securefl.cli.progress import progress_bar
 from securefl.errors import InputError
+from securefl.report import Terms
 from securefl.types import SystemRng
 
 EXAMPLES = """Examples:
@@ -39,7 +41,7 @@ def demo(
             dataset = default_dataset(config.data, out / "data", progress=progress)
         train(dataset, config, out, rng=SystemRng(), progress=progress)
         attack_arms(dataset, out, rng=SystemRng(), progress=progress)
-        report = write_report(out)
+        report = write_report(out, Terms(as_of=day(None)))
     if as_json:
         verdicts = {verdict.view: verdict.verdict for verdict in report.verdicts}
         emit_json({"html": str(out / "report.html"), "json": str(out / "report.json"), "verdicts": verdicts})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 import securefl
@@ -22,7 +23,21 @@ def toolkit_record() -> ToolkitRecord:
         python=sys.version.split()[0],
         platform=f"{platform.system()} {platform.machine()}",
         packages={name: found for name in PACKAGES if (found := package_version(name))},
+        dependencies=dependencies(),
     )
+
+
+def dependencies() -> dict[str, str]:
+    """Return every installed package as ``name: version sha256``, the hash being that of its list of files and their hashes.
+
+    pip wrote that list at installation; files that were changed since show only when they are compared with it.
+    """
+    found = {}
+    for package in distributions():
+        listed = package.read_text("RECORD")
+        digest = hashlib.sha256(listed.encode()).hexdigest() if listed else "unknown"
+        found[package.metadata["Name"]] = f"{package.version} {digest}"
+    return dict(sorted(found.items()))
 
 
 def package_version(name: str) -> str | None:

@@ -37,6 +37,7 @@ class _Policy(Section):
     title: str
     statement: str
     not_judged: tuple[str, ...] = Field((), description="metrics that describe an attack and need no limit")
+    valid_days: int = Field(180, ge=1, le=1096, description="how long a report counts")
     appetite: dict[View, dict[str, dict[str, float]]]
 
 
@@ -65,6 +66,7 @@ class Appetite:
     statement: str
     sha256: str
     not_judged: frozenset[str]
+    valid_days: int
     limits: tuple[Limit, ...]
 
     def limit_for(self, attack: AttackRecord) -> Limit | None:
@@ -126,5 +128,6 @@ def load_appetite(path: Path | None = None) -> Appetite:
         statement=policy.statement,
         sha256=hashlib.sha256(content).hexdigest(),
         not_judged=frozenset(key(name) for name in policy.not_judged),
+        valid_days=policy.valid_days,
         limits=tuple(limits),
     )

@@ -1,12 +1,15 @@
-"""Reads a run's records, applies the appetite, and writes ``report.json`` and ``report.html`` beside them."""
+"""Reads a run's records, applies the appetite and the prices, and writes an edition's JSON, page and pictures beside them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 from securefl.errors import InputError
+from securefl.evidence import EditionRecord, InputRecord, ProtocolRecord, SweepRecord
 from securefl.records import (
     AppetiteRecord,
     ArmRecord,
@@ -18,12 +21,42 @@ from securefl.records import (
     write_record,
 )
 from securefl.report.appetite import Appetite, load_appetite
-from securefl.report.html import page
+from securefl.report.conformance import protocol_record
+from securefl.report.editions import CONSORTIUM, redacted, stem
+from securefl.report.html import Document, document
+from securefl.report.inputs import SWEEP_FILE, input_record, run_inputs
 from securefl.report.json_schema import verify_report
+from securefl.report.prices import estimates, load_prices
+from securefl.report.recommendation import recommend
+from securefl.report.sections import cleared
 from securefl.report.verdicts import RULE, verdicts
 
-JSON_FILE = "report.json"
-HTML_FILE = "report.html"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Whatever a report depends on beside the run's folder; the same run and terms give the same bytes.
+
+    ``as_of`` is the day that the report is of: without one it has no expiry and opens no gate. Where no file is named, the
+    appetite and the prices that ship with securefl are applied.
+    """
+
+    appetite: Path | None = None
+    prices: Path | None = None
+    as_of: date | None = None
+    edition: EditionRecord = CONSORTIUM
+
+
+SHIPPED = Terms()
+"""The appetite and prices that ship with securefl, no date, the consortium's edition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A report before it is written: the record, its files' common beginning, and the page with its pictures."""
+
+    report: ReportRecord
+    stem: str
+    document: Document
 
 
 def _arms(run: Path, order: Sequence[str]) -> tuple[ArmRecord, ...]:
@@ -56,18 +89,30 @@ def _timing(run: Path, arms: Sequence[ArmRecord]) -> TimingRecord:
     return TimingRecord(wall_seconds=wall, peak_rss_mb=max(arm.cost.peak_rss_mb for arm in arms))
 
 
-def assemble(run: Path, appetite: Appetite) -> ReportRecord:
-    """Return the report of the run in a folder, measured against ``appetite``; writes nothing.
+def _transcripts(run: Path, arms: Sequence[ArmRecord], ran: RunRecord) -> tuple[ProtocolRecord, ...]:
+    """Return what the transcript of each arm's first seed shows, where the arm kept one."""
+    found = []
+    for arm in arms:
+        names = sorted(path.relative_to(run).as_posix() for path in run.glob(f"arms/{arm.name}/seed-*/transcript.jsonl"))
+        found += [protocol_record(run, name, arm, ran.config) for name in names]
+    return tuple(found)
+
+
+def assemble(run: Path, terms: Terms = SHIPPED) -> tuple[ReportRecord, Appetite]:
+    """Return what is known of the run in a folder, measured against the appetite, for the terms' edition; writes nothing.
 
     Raises:
-        InputError: a record is missing or is not one.
+        InputError: a record, the appetite or the prices are missing or can't be read.
+        VerificationError: the chain of a transcript does not hold.
     """
+    appetite, prices = load_appetite(terms.appetite), load_prices(terms.prices)
     ran = read_record(RunRecord, run / "run.json")
     arms = _arms(run, [str(name) for name in ran.config.get("arms", ())])
     audit = _audits(run, arms)
     timing = _timing(run, arms)
     of_views, of_arms = verdicts(arms, audit.attacks, audit.controls, appetite)
-    return ReportRecord(
+    sweep = run / SWEEP_FILE
+    report = ReportRecord(
         toolkit=ran.toolkit,
         config=ran.config,
         config_sha256=ran.config_sha256,
@@ -78,45 +123,83 @@ def assemble(run: Path, appetite: Appetite) -> ReportRecord:
         controls=audit.controls,
         verdicts=of_views,
         arm_verdicts=of_arms,
-        appetite=AppetiteRecord(
-            title=appetite.title,
-            statement=appetite.statement,
-            sha256=appetite.sha256,
-            rule=RULE,
-            limits=appetite.as_tables(),
-        ),
+        appetite=_stated(appetite),
         wall_seconds=timing.wall_seconds,
         peak_rss_mb=timing.peak_rss_mb,
+        as_of=terms.as_of.isoformat() if terms.as_of else None,
+        expires=(terms.as_of + timedelta(days=appetite.valid_days)).isoformat() if terms.as_of else None,
+        inputs=run_inputs(run) + _outside(terms),
+        protocols=_transcripts(run, arms, ran),
+        sweep=read_record(SweepRecord, sweep) if sweep.exists() else None,
+        prices=prices,
+        estimates=estimates(arms, ran.data, len(ran.partners), prices),
+    )
+    report = report.model_copy(update={"recommendation": recommend(arms, cleared(report))})
+    return redacted(report, terms.edition), appetite
+
+
+def _stated(appetite: Appetite) -> AppetiteRecord:
+    return AppetiteRecord(
+        title=appetite.title,
+        statement=appetite.statement,
+        sha256=appetite.sha256,
+        rule=RULE,
+        limits=appetite.as_tables(),
+        valid_days=appetite.valid_days,
     )
 
 
-def _write(text: str, path: Path) -> None:
+def _outside(terms: Terms) -> tuple[InputRecord, ...]:
+    """Return the inputs that lie outside of the run's folder; shipped ones are named by the code's version."""
+    given = (("policy:", terms.appetite), ("prices:", terms.prices))
+    return tuple(input_record(path, prefix + path.name) for prefix, path in given if path is not None)
+
+
+def render(run: Path, terms: Terms = SHIPPED) -> Rendered:
+    """Return the report of a run; writes nothing.
+
+    Raises:
+        InputError, VerificationError: as for :func:`assemble`; or the report does not fit its own schema.
+    """
+    report, appetite = assemble(run, terms)
+    verify_report(report.model_dump(mode="json"))
+    names = tuple(partner.name for partner in report.partners)
+    return Rendered(report=report, stem=stem(terms.edition, names), document=document(report, appetite))
+
+
+def build(run: Path, terms: Terms = SHIPPED) -> ReportRecord:
+    """Write ``report.json``, ``report.html`` and ``report-figures`` into a run's folder and return the report.
+
+    A pure function of the run's files and the terms: the same input gives the same bytes, whatever the day. Other editions
+    have their own names (:func:`securefl.report.editions.stem`).
+
+    Args:
+        run: folder with ``run.json``, ``arms/*/record.json`` and ``attacks/*.json``.
+        terms: appetite, prices, day and edition.
+
+    Raises:
+        InputError: a record or the appetite can't be read, or a file can't be written.
+        VerificationError: a transcript's chain does not hold, or the report does not fit its own schema; nothing was written.
+    """
+    rendered = render(run, terms)
+    write_record(rendered.report, run / f"{rendered.stem}.json")
+    for name, drawing in rendered.document.figures.items():
+        write_bytes(drawing.encode(), run / f"{rendered.stem}-figures" / f"{name}.svg")
+    write_bytes(rendered.document.html.encode(), run / f"{rendered.stem}.html")
+    return rendered.report
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write ``content`` under a temporary name, then rename.
+
+    Raises:
+        InputError: the file can't be written; what was there is still there.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        path.parent.mkdir(exist_ok=True)
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"can't write {path}: {error.strerror}") from error
-
-
-def build(run: Path, *, appetite: Path | None = None) -> ReportRecord:
-    """Write ``report.json`` and ``report.html`` into a run's folder and return the report.
-
-    A pure function of the records and the appetite: the same input gives the same bytes, whatever the day.
-
-    Args:
-        run: folder with ``run.json``, ``arms/*/record.json`` and ``attacks/*.json``.
-        appetite: the reader's policy; the shipped one where none is given.
-
-    Raises:
-        InputError: a record or the appetite can't be read, or a file can't be written.
-        VerificationError: the report does not fit its own schema; nothing was written.
-    """
-    policy = load_appetite(appetite)
-    report = assemble(run, policy)
-    verify_report(report.model_dump(mode="json"))
-    html = page(report, policy)
-    write_record(report, run / JSON_FILE)
-    _write(html, run / HTML_FILE)
-    return report

@@ -166,3 +166,15 @@ def small(value: float | None) -> str:
         return f"{value:.3g}".replace("-", "−")
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}".replace("-", "−")
+
+
+def money(value: float | None, currency: str) -> str:
+    """Return an amount to two or three digits: an extrapolation has no more.
+
+    >>> money(1234.5, "EUR"), money(3.456, "EUR"), money(0.0, "EUR")
+    ('1,230\xa0EUR', '3.46\xa0EUR', '0\xa0EUR')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    digits = 0 if value == 0 else 2 - math.floor(math.log10(abs(value)))
+    return f"{round(value, digits):,.{min(max(digits, 0), 4)}f}\u00a0{currency}"

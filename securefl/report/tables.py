@@ -104,30 +104,6 @@ def cost_table(arms: Iterable[ArmRecord]) -> Table:
     return Table(name="cost", caption=caption, heads=heads, rows=tuple(rows))
 
 
-def dp_table(arms: Iterable[ArmRecord]) -> Table:
-    """Return the differential privacy that each arm gives; the arms without any share the last row."""
-    listed = list(arms)
-    rows: list[tuple[Cell, ...]] = []
-    for arm in listed:
-        spent = arm.dp
-        if spent is None:
-            continue
-        rows.append((
-            arm_cell(arm),
-            number(spent.epsilon, f"ε = {decimal(spent.epsilon)}", f"δ = {small(spent.delta)}"),
-            text(spent.unit, spent.neighbouring),
-            number(spent.noise_multiplier, decimal(spent.noise_multiplier, 3), f"clipping norm {small(spent.clipping_norm)}"),
-            number(spent.steps, count(spent.steps), f"sampling rate {small(spent.sampling_rate)}"),
-            text(spent.accountant),
-            text(spent.partner, "largest ε of all partners"),
-        ))  # fmt: skip
-    without = [arm.name for arm in listed if arm.dp is None]
-    if without:
-        rows.append((text(", ".join(without)), text("none", "ε is infinite"), *(text("") for _ in range(5))))
-    heads = ("Arm", "#Spent (upper bound)", "Unit protected", "#Noise multiplier", "#Steps", "Accountant", "Worst partner")
-    return Table(name="dp", caption="Differential privacy by arm", heads=heads, rows=tuple(rows), sortable=False)
-
-
 def controls_table(controls: Iterable[ControlRecord]) -> Table:
     """Return every control, those that did not hold first."""
     rows = [

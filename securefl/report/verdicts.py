@@ -30,7 +30,7 @@ RULE = (
 )
 
 
-_LOSSES = ("membership", "substructure", "label", "structure")
+_LOSSES = ("membership", "identity", "assay", "substructure", "label", "structure")
 """What can be lost, the gravest last: a whole compound is more than a part of it, or than knowing that it was used."""
 
 

@@ -28,6 +28,16 @@ class ArmWords(Section):
     exposes: tuple[str, ...]
 
 
+class Question(Section):
+    """A question of the call: the views that answer it, or where else the answer stands; ``attacks`` narrow what counts."""
+
+    ask: str
+    views: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    where: str = ""
+    note: str = ""
+
+
 class Words(Section):
     """The whole file."""
 
@@ -37,6 +47,9 @@ class Words(Section):
     assets: dict[str, str]
     assets_plain: dict[str, str]
     releases: dict[str, str]
+    questions: tuple[Question, ...]
+    pictures: dict[str, str]
+    triggers: tuple[str, ...]
     glossary: dict[str, str]
 
     def arm(self, name: str) -> ArmWords:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -68,9 +68,14 @@ class Picture:
 
 @dataclass(slots=True)
 class StyleBook:
-    """The classes that replace style attributes, numbered as they come."""
+    """The classes that replace style attributes, numbered as they come; names in ``flagged`` are drawn in red with a sign."""
 
     classes: dict[str, str] = field(default_factory=dict)
+    flagged: tuple[str, ...] = ()
+
+    def is_flagged(self, text: str) -> bool:
+        """Return whether ``text`` is a flagged name, perhaps cut short."""
+        return any(text == name or (text.endswith("…") and name.startswith(text[:-1])) for name in self.flagged)
 
     def class_of(self, style: str) -> str:
         """Return the class for a style, the same one for the same style."""
@@ -171,6 +176,9 @@ def _inline(figure: Figure, prefix: str, book: StyleBook, kind: str, alt: str) -
         if told.startswith(_HOVER):
             ET.SubElement(element, f"{_SVG}title").text = told.removeprefix(_HOVER)
         _rename(element, prefix)
+        if element.tag == f"{_SVG}text" and book.is_flagged(element.text or ""):
+            element.text = f"{element.text} ⚠"
+            element.set("style", f"{element.get('style', '')};fill:{TOKENS['fail']}")
         _restyle(element, book)
     for element in root.iter():
         element.tag = str(element.tag).removeprefix(_SVG)
@@ -187,3 +195,19 @@ def picture(name: str, title: str, alt: str, book: StyleBook, draw: Callable[[in
         for kind, width in (("wide", WIDE), ("narrow", NARROW)):
             drawn[kind] = _inline(draw(width), f"{name}-{kind[0]}", book, kind, alt)
     return Picture(name=name, title=title, alt=alt, wide=drawn["wide"], narrow=drawn["narrow"])
+
+
+def standalone(drawing: Picture, book: StyleBook, palette: Mapping[str, str]) -> str:
+    """Return a picture as an SVG file of its own, in fixed colours.
+
+    Args:
+        palette: the page's colours by name.
+    """
+    used = set(re.findall(r'class="(s\d+)"', drawing.wide))
+    rules = "".join(f".{name}{{{style}}}" for style, name in book.classes.items() if name in used)
+    style = re.sub(r"var\(--([\w-]+)\)", lambda found: palette[found[1]], rules)
+    _, head, body = re.split(r"(<svg[^>]*>)", str(drawing.wide), maxsplit=1)
+    width, height = re.findall(r"[\d.]+", head.partition("viewBox=")[2])[2:4]
+    opened = head.replace("<svg", f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"', 1)
+    ground = f'<rect width="100%" height="100%" fill="{palette["surface"]}"/>'
+    return f"{opened}<style>text{{font-family:sans-serif}}{style}</style>{ground}{body}\n"

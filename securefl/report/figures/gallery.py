@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from securefl.records import ReportRecord
 from securefl.report.figures.canvas import Picture, StyleBook, picture
 from securefl.report.figures.cost import cost_bars
 from securefl.report.figures.curves import learning_curves
+from securefl.report.figures.distribution import distribution, distributions
 from securefl.report.figures.forest import performance_forest, privacy_forest
+from securefl.report.figures.levels import Level, levels
+from securefl.report.figures.rates import rates
 from securefl.report.figures.tradeoff import points, trade_off
 from securefl.report.numbers import decimal, figure, key, title
 from securefl.report.verdicts import Judged, options
@@ -62,22 +66,50 @@ def _privacy(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) ->
     return drawn
 
 
-def gallery(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> dict[str, Picture]:
-    """Return the report's pictures by name; one whose data the records lack is not there."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """A report's pictures by name, and for each that could not be drawn the reason."""
+
+    pictures: Mapping[str, Picture]
+    missing: Mapping[str, str]
+
+
+def gallery(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> Gallery:
+    """Return the report's pictures; one whose data the records lack is listed with its reason."""
+    drawn = _privacy(report, judged, book) | _arms(report, book) | _trade_off(report, judged, book)
+    drawn |= _rates(report, book) | _support(report, book) | _epsilon(report, book) | _ecdf(report, book)
+    missing = {name: _REASONS.get(name, _NOT_ATTACKED) for name in words().pictures if name not in drawn}
+    return Gallery(pictures=drawn, missing=missing)
+
+
+_NOT_ATTACKED = "no attack on this asset ran"
+_REASONS = {
+    "curves": "no arm has a validation score of more than one round",
+    "cost": "no arm of this run aggregates with a protocol",
+    "trade-off": "no attack with a limit ran, so leak has no scale",
+    "roc": "no attack's record holds a whole curve",
+    "support": "no sweep over the support threshold is part of this run",
+    "epsilon": "fewer than two arms with different epsilon ran",
+    "ecdf": "no arm's record holds a distribution of its differences by task",
+}
+
+
+def _arms(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
     arms = report.arms
     aggregated = [arm for arm in arms if arm.scheme is not None]
-    drawn = _privacy(report, judged, book)
     means = "; ".join(f"{a.name} {decimal(a.performance.mean)}" for a in arms)
     metric = title(arms[0].performance.metric)
-    drawn["performance"] = picture(
-        "performance", "Performance by arm", f"Mean {metric} with 95 % intervals: {means}.", book,
-        partial(performance_forest, arms),
-    )  # fmt: skip
+    drawn = {
+        "performance": picture(
+            "performance", words().pictures["performance"], f"Mean {metric} with 95 % intervals: {means}.", book,
+            partial(performance_forest, arms),
+        )
+    }  # fmt: skip
     learnt = [arm for arm in arms if len(arm.performance.curve) > 1 and arm.warm_start is None]
     if learnt:
         ends = "; ".join(f"{a.name} {decimal(a.performance.curve[-1])}" for a in learnt)
         drawn["curves"] = picture(
-            "curves", "Learning curves", f"Validation {metric} after the last round: {ends}.", book,
+            "curves", words().pictures["curves"], f"Validation {metric} after the last round: {ends}.", book,
             partial(learning_curves, learnt),
         )  # fmt: skip
     if any(arm.cost.client_seconds > 0 for arm in aggregated):
@@ -85,17 +117,70 @@ def gallery(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> 
             f"{a.name} {a.cost.client_seconds:.3g} s, {decimal(a.cost.bytes_up_per_parameter, 1)} bytes" for a in aggregated
         )
         drawn["cost"] = picture(
-            "cost", "Cost of a round", f"CPU seconds of one partner and bytes for each parameter: {spent}.", book,
+            "cost", words().pictures["cost"], f"CPU seconds of one partner and bytes for each parameter: {spent}.", book,
             partial(cost_bars, aggregated),
         )  # fmt: skip
-    shown = points(arms, judged)
-    if shown:
-        where = "; ".join(
-            f"{p.arm.name} {decimal(p.arm.performance.mean)} at {decimal(p.worst.used)} of the limit" for p in shown
-        )
-        drawn["trade-off"] = picture(
-            "trade-off", "Performance against leak",
-            f"{metric} and the largest share of the appetite that an attack takes: {where}.",
-            book, partial(trade_off, shown),
-        )  # fmt: skip
     return drawn
+
+
+def _trade_off(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> dict[str, Picture]:
+    shown = points(report.arms, judged)
+    if not shown:
+        return {}
+    metric = title(report.arms[0].performance.metric)
+    where = "; ".join(f"{p.arm.name} {decimal(p.arm.performance.mean)} at {decimal(p.worst.used)} of the limit" for p in shown)
+    alt = f"{metric} and the largest share of the appetite that an attack takes: {where}."
+    return {"trade-off": picture("trade-off", words().pictures["trade-off"], alt, book, partial(trade_off, shown))}
+
+
+def _rates(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
+    curves = [attack for attack in report.attacks if attack.roc]
+    if not curves:
+        return {}
+    # the strongest attack of each arm: one curve an arm can still be told apart
+    best = {a.arm: max((b for b in curves if b.arm == a.arm), key=lambda b: b.value or 0.0) for a in curves}
+    told = "; ".join(f"{arm} {title(a.name)}, AUC {figure('auc', a.value)}" for arm, a in best.items())
+    alt = f"True against false positive rate of the strongest attack on each arm: {told}."
+    return {"roc": picture("roc", words().pictures["roc"], alt, book, partial(rates, tuple(best.values())))}
+
+
+def _support(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
+    sweep = report.sweep
+    found = [p for p in sweep.points if "guard" in p.parameter and p.leak is not None] if sweep else []
+    if sweep is None or len({p.value for p in found}) < 2:
+        return {}
+    shown = [
+        Level(name=p.value, arm=p.arm, value=p.leak.mean, low=p.leak.low, high=p.leak.high) for p in found if p.leak is not None
+    ]
+    return {"support": _levels("support", shown, "support threshold k", title(sweep.leak) or "leak", book)}
+
+
+def _epsilon(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
+    private = sorted((arm for arm in report.arms if arm.dp is not None), key=lambda arm: arm.dp.epsilon if arm.dp else 0.0)
+    if len({arm.dp.epsilon for arm in private if arm.dp}) < 2:
+        return {}
+    shown = [
+        Level(
+            name=f"\u03b5 = {decimal(arm.dp.epsilon)}", arm=f"{arm.dp.unit} level", value=arm.performance.mean,
+            low=arm.performance.ci_low, high=arm.performance.ci_high,
+        )
+        for arm in private
+        if arm.dp is not None
+    ]  # fmt: skip
+    metric = f"{title(private[0].performance.metric)} on the test fold"
+    return {"epsilon": _levels("epsilon", shown, "epsilon that was spent (smaller is more private)", metric, book)}
+
+
+def _levels(name: str, shown: Sequence[Level], x_title: str, y_title: str, book: StyleBook) -> Picture:
+    told = "; ".join(f"{level.arm} {level.name}: {decimal(level.value, 3)}" for level in shown)
+    alt = f"{y_title} against {x_title}: {told}."
+    return picture(name, words().pictures[name], alt, book, partial(levels, shown, x_title, y_title))
+
+
+def _ecdf(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
+    shown = distributions(report.arms)
+    if not shown:
+        return {}
+    told = "; ".join(f"{one.arm} over {one.n} tasks" for one in shown)
+    alt = f"Share of tasks whose {shown[0].metric} differs from standalone by at most so much: {told}."
+    return {"ecdf": picture("ecdf", words().pictures["ecdf"], alt, book, partial(distribution, shown))}

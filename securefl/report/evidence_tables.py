@@ -1,0 +1,202 @@
+"""Tables of what the verdicts rest on: the call's questions, protocols, openings, privacy budgets, sweeps, prices, inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from securefl.evidence import OptionRecord, ProtocolRecord
+from securefl.records import ArmRecord, AttackRecord, ReportRecord
+from securefl.report.numbers import DASH, count, decimal, key, money, signed, small, title
+from securefl.report.tables import Cell, Table, arm_cell, number, text
+from securefl.report.verdicts import options
+from securefl.report.words import Question, words
+
+_OPENERS = {
+    "none": ("nobody", "no decryption key exists"),
+    "single": ("one party alone", "it could open every partner's update"),
+    "threshold": ("a threshold of the partners", "together, and nobody else"),
+}
+
+
+def question_table(report: ReportRecord) -> Table:
+    """Return the call's questions, the views that answer each, and what came of them."""
+    rows = []
+    for question in words().questions:
+        views = [v for v in report.verdicts if v.view in question.views]
+        told = ", ".join(f"{v.view} {v.verdict}" for v in views) or question.where
+        rows.append((
+            text(question.ask, question.note, kind="plain"),
+            text(", ".join(question.views) or DASH),
+            text(told),
+            text(_passing(report, question.views) if views else DASH),
+            number(_ran(report.attacks, question), count(_ran(report.attacks, question))),
+        ))  # fmt: skip
+    heads = ("The call asks", "Views", "Verdict, worst option", "Options that pass there", "#Results")
+    return Table(name="questions", caption="The call's questions and the views that answer them", heads=heads, rows=tuple(rows),
+                 sortable=False)  # fmt: skip
+
+
+def _passing(report: ReportRecord, views: Sequence[str]) -> str:
+    choice = options(report.arms)
+    passed = {(v.arm, str(v.view)) for v in report.arm_verdicts if v.verdict == "pass"}
+    return ", ".join(arm for arm in choice if all((arm, view) in passed for view in views)) or "none"
+
+
+def _ran(attacks: Iterable[AttackRecord], question: Question) -> int:
+    fitting = tuple(map(key, question.attacks)) or ("",)
+    views = question.views or tuple(words().views)
+    return sum(a.status == "run" and a.view in views and key(a.name).startswith(fitting) for a in attacks)
+
+
+def protocols_table(report: ReportRecord) -> Table:
+    """Return the cryptographic conformance of every arm that left a transcript."""
+    rows = []
+    for shown in report.protocols:
+        who, what = _OPENERS[shown.decryptor]
+        broken = len(shown.violations)
+        rows.append((
+            text(shown.arm, shown.wire_id),
+            text("; ".join(shown.suite)),
+            text(who, what, kind="alarm" if shown.decryptor == "single" else ""),
+            text(f"{shown.threshold} of {shown.parties}" if shown.threshold else f"{shown.parties} partners", _policy(shown)),
+            number(shown.messages, count(shown.messages), f"{count(shown.rounds)} rounds, {count(shown.bytes)} bytes"),
+            text("signed" if shown.signed else "not signed", "" if shown.signed else "the chain alone was checked"),
+            text("held" if not broken else f"{broken} broken", shown.violations[0] if broken else shown.last_hash[:16],
+                 badge="pass" if not broken else "fail"),
+        ))  # fmt: skip
+    heads = ("Arm", "Suite and key sizes", "Who can open an upload", "Threshold", "#Messages", "Envelopes", "Replayed")
+    return Table(name="protocols", caption="Cryptographic conformance, from the transcripts", heads=heads, rows=tuple(rows))
+
+
+def _policy(shown: ProtocolRecord) -> str:
+    if shown.required is None:
+        return "no roster in the transcript"
+    return f"{shown.required} must survive, {shown.colluders} may collude"
+
+
+def openings_table(report: ReportRecord) -> Table:
+    """Return the differencing ledger: every sum that was opened, and what all of them say together."""
+    metrics = {arm.name: arm.consortium.ledger for arm in report.arms if arm.consortium is not None}
+    rows = []
+    for shown in report.protocols:
+        asked = metrics.get(shown.arm, ())
+        exposed = f"{shown.smallest} partners" if shown.smallest else "none found"
+        rows.append((
+            text(shown.arm),
+            number(shown.openings, count(shown.openings), f"{count(shown.cohorts)} different cohorts"),
+            number(shown.dropouts, count(shown.dropouts)),
+            number(shown.rank, count(shown.rank)),
+            number(shown.smallest, exposed, "the sum of fewer would be exposed" if _few(shown) else "", kind=_alarm(shown)),
+            number(len(asked), count(len(asked)), f"{count(sum(line.numbers for line in asked))} numbers opened"),
+        ))  # fmt: skip
+    heads = ("Arm", "#Sums of updates opened", "#Dropouts", "#Independent sums", "#Smallest group exposed", "#Sums of metrics")
+    caption = "Ledger of releases: what all openings together would show if every round's inputs were the same"
+    return Table(name="openings", caption=caption, heads=heads, rows=tuple(rows))
+
+
+def _few(shown: ProtocolRecord) -> bool:
+    return shown.smallest is not None and shown.required is not None and shown.smallest < shown.required
+
+
+def _alarm(shown: ProtocolRecord) -> str:
+    return "alarm" if _few(shown) else ""
+
+
+def privacy_table(arms: Iterable[ArmRecord], attacks: Sequence[AttackRecord]) -> Table:
+    """Return the differential privacy of each arm: spent, its unit, and what an audit with canaries proved from below."""
+    listed = list(arms)
+    rows: list[tuple[Cell, ...]] = []
+    for arm in listed:
+        spent = arm.dp
+        if spent is None:
+            continue
+        rows.append((
+            arm_cell(arm),
+            number(spent.epsilon, f"ε = {decimal(spent.epsilon)}", f"δ = {small(spent.delta)}"),
+            *_audited(arm.name, attacks),
+            text(spent.unit, spent.neighbouring),
+            number(spent.noise_multiplier, decimal(spent.noise_multiplier, 3), f"clipping norm {small(spent.clipping_norm)}"),
+            number(spent.steps, count(spent.steps), f"sampling rate {small(spent.sampling_rate)}"),
+            text(spent.accountant, f"largest ε: {spent.partner}" if spent.partner else "largest ε of all partners"),
+        ))  # fmt: skip
+    without = [arm.name for arm in listed if arm.dp is None]
+    if without:
+        rows.append((text(", ".join(without)), text("none", "ε is infinite"), *(text("") for _ in range(6))))
+    heads = ("Arm", "#Spent (upper bound)", "#Audited lower bound", "#Most it could prove", "Unit protected",
+             "#Noise multiplier", "#Steps", "Accountant")  # fmt: skip
+    return Table(name="dp", caption="Differential privacy by arm", heads=heads, rows=tuple(rows), sortable=False)
+
+
+def _audited(arm: str, attacks: Sequence[AttackRecord]) -> tuple[Cell, Cell]:
+    """Return the largest audited lower bound on an arm's epsilon, and the ceiling that its canaries put on any bound."""
+    found = [a for a in attacks if a.arm == arm and key(a.metric or "").startswith("epsilon") and a.value is not None]
+    if not found:
+        return text("not audited"), text("")
+    best = max(found, key=lambda attack: attack.value or 0.0)
+    ceiling = next((value for name, value in best.detail.items() if "ceiling" in name), None)
+    shown = number(best.value, f"ε ≥ {decimal(best.value)}", f"{title(best.name)}, n = {count(best.n)}")
+    return shown, number(ceiling, decimal(ceiling), "of these canaries")
+
+
+def sweep_table(report: ReportRecord) -> Table:
+    """Return what moves when a parameter moves: from the sweep's records alone."""
+    if report.sweep is None:
+        return Table(name="sweep", caption="", heads=(), rows=())
+    rows = tuple(_step(option) for option in report.sweep.options)
+    leak, reach = title(report.sweep.leak) or "leak", title(report.sweep.performance) or "performance"
+    heads = ("If you move", "Arm", "From", "To", f"#{leak} changes by", f"#{reach} changes by", "#Seeds")
+    return Table(name="sweep", caption="Options: what each move does to leak and to performance, with 95 % intervals",
+                 heads=heads, rows=rows)  # fmt: skip
+
+
+def _step(option: OptionRecord) -> tuple[Cell, ...]:
+    return (
+        text(option.parameter),
+        text(option.arm or "all"),
+        text(option.origin),
+        text(option.target),
+        _change(option, "delta_leak", option.delta_leak),
+        _change(option, "delta_performance", option.delta_performance),
+        number(option.n, count(option.n)),
+    )
+
+
+def _change(option: OptionRecord, name: str, value: float) -> Cell:
+    span = option.intervals.get(name)
+    if span is None:
+        return number(value, signed(value, 3), "no interval")
+    noise = span[0] <= 0 <= span[1]
+    told = f"{signed(span[0], 3)}\u00a0to\u00a0{signed(span[1], 3)}"
+    return number(value, signed(value, 3), f"{told}, may be noise" if noise else told)
+
+
+def estimates_table(report: ReportRecord) -> Table:
+    """Return cost at the price list's scale, an extrapolation."""
+    if report.prices is None:
+        return Table(name="estimates", caption="", heads=(), rows=())
+    unit = report.prices.currency
+    limit = report.prices.scale.limit_days
+    rows = tuple(
+        (
+            text(each.arm),
+            number(each.training_hours, count(each.training_hours), "core hours"),
+            number(each.protocol_hours, decimal(each.protocol_hours, 1), "core hours"),
+            number(each.operator_hours, decimal(each.operator_hours, 1), "core hours"),
+            number(each.gigabytes_sent, decimal(each.gigabytes_sent, 1), f"{decimal(each.gigabytes_received, 1)} received"),
+            number(each.money_partner, money(each.money_partner, unit)),
+            number(each.money_consortium, money(each.money_consortium, unit)),
+            number(each.days, decimal(each.days, 1), "within the limit" if each.fits else f"over {decimal(limit, 0)} days",
+                   kind="" if each.fits else "alarm"),
+        )
+        for each in report.estimates
+    )  # fmt: skip
+    heads = ("Arm", "#Training of a partner", "#Protocol of a partner", "#Operator", "#GB sent by a partner",
+             "#Money of a partner", "#Money of all", "#Days")  # fmt: skip
+    return Table(name="estimates", caption="Cost of a whole run at the stated scale: extrapolated, not measured", heads=heads,
+                 rows=rows)  # fmt: skip
+
+
+def inputs_table(report: ReportRecord) -> Table:
+    """Return every file that the report rests on, with its hash."""
+    rows = tuple((text(one.name), number(one.size, count(one.size)), text(one.sha256, kind="mono")) for one in report.inputs)
+    return Table(name="inputs", caption="Inputs by SHA-256", heads=("File", "#Bytes", "SHA-256"), rows=rows)
