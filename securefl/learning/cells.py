@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -70,6 +72,18 @@ def _check(task: Task, values: NDArray[np.float64]) -> None:
             raise InputError(f"task {task.name!r} has one class only ({classes[0]:g}) in training, must have both")
 
 
+class RecordSource(Protocol):
+    """What the plain trainer reads: a partner's records in memory (:class:`Records`) or on disk (:mod:`.shards`)."""
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        ...
+
+    def batches(self, size: int, shuffle: np.random.Generator) -> Iterator[tuple[SparseBatch, CellBatch]]:
+        """Yield every record once, in batches of at most ``size``, in an order that ``shuffle`` alone decides."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Records:
     """A partner's records: each compound that has a cell, with its cells beside each other.
@@ -81,6 +95,7 @@ class Records:
         task: int64 (m,), 0 to ``tasks`` - 1. target: float32 (m,), scaled. relation: int8 (m,).
         binary: bool (tasks,).
         graphs: every molecule of the dataset, by its row there, for the graph family.
+        weight: float32 (tasks,), what each task's losses are multiplied by; ``None`` is 1 for all.
     """
 
     fingerprints: sp.csr_matrix
@@ -91,6 +106,7 @@ class Records:
     relation: NDArray[np.int8]
     binary: NDArray[np.bool_]
     graphs: MoleculeGraphs | None = None
+    weight: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.compound)
@@ -118,9 +134,16 @@ class Records:
             torch.from_numpy(self.target[cell]),
             torch.from_numpy(self.relation[cell].astype(np.float32)),
             torch.from_numpy(self.binary[task]),
+            None if self.weight is None else torch.from_numpy(self.weight[task]),
         )
         graph = None if self.graphs is None else graph_batch(self.graphs.select(self.compound[rows]))
         return batch_of(self.fingerprints, rows, graph), cells
+
+    def batches(self, size: int, shuffle: np.random.Generator) -> Iterator[tuple[SparseBatch, CellBatch]]:
+        """Yield every record once, in one shuffled order, ``size`` at a time; the last batch may be short."""
+        order = shuffle.permutation(len(self))
+        for start in range(0, len(order), size):
+            yield self.batch(order[start : start + size])
 
 
 def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records:
@@ -163,4 +186,12 @@ def joined(parts: list[Records]) -> Records:
         relation=np.concatenate([part.relation for part in parts]),
         binary=np.concatenate([part.binary for part in parts]),
         graphs=parts[0].graphs,
+        weight=_joined_weights(parts),
     )
+
+
+def _joined_weights(parts: list[Records]) -> NDArray[np.float32] | None:
+    if all(part.weight is None for part in parts):
+        return None
+    ones = (np.ones(len(part.binary), dtype=np.float32) if part.weight is None else part.weight for part in parts)
+    return np.concatenate(list(ones))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from securefl.learning.gathered import cell_dots, gathering_pays
+
 
 class Heads(nn.Module):
     """``weight`` (tasks, width) and ``bias`` (tasks,), from zero: a fresh head predicts the task's mean.
@@ -21,7 +23,9 @@ class Heads(nn.Module):
     def forward(self, hidden: Tensor, row: Tensor, task: Tensor) -> Tensor:
         """Return the outputs of cells, shape (m,): cell ``j`` is task ``task[j]`` of row ``row[j]`` of ``hidden``.
 
-        All outputs are computed and the labelled ones gathered: on sparse labels that beats a dot product a cell.
+        All outputs are computed and the labelled ones gathered, unless they are few among many (:mod:`.gathered`).
         """
+        if gathering_pays(hidden, row, len(self.bias)):
+            return cell_dots(hidden, self.weight, row, task) + self.bias.index_select(0, task)
         logits = hidden @ self.weight.t() + self.bias
         return logits.reshape(-1).index_select(0, row * len(self.bias) + task)

@@ -6,21 +6,22 @@ for. A private trainer (:mod:`securefl.learning.private_step`) has the same shap
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset
 from securefl.config import FederationConfig
-from securefl.errors import InputError, ParameterError
-from securefl.learning.cells import Records, Scaling
+from securefl.errors import ParameterError
+from securefl.learning.cells import Records, RecordSource, Scaling
 from securefl.learning.heads import Heads
-from securefl.learning.loss import batch_loss
+from securefl.learning.loss import CellBatch
+from securefl.learning.sparse import SparseBatch
+from securefl.learning.step import TrainingStep
 from securefl.learning.trunk import Trunk
 
 
@@ -28,7 +29,7 @@ class LocalTrainer(Protocol):
     """Trains one partner's trunk and heads in place. One object lasts for a run and may keep its optimiser's state."""
 
     def train_epoch(self, trunk: Trunk, heads: Heads, records: Records) -> float:
-        """Train one local epoch on the partner's TRAIN ``records`` and return the mean loss a record.
+        """Train one unit (an epoch, or the config's steps) on the TRAIN ``records`` and return the mean loss a record.
 
         Rows of ``trunk.first.weight`` of bits that no record has must come back bit-identical. (Noise is the exception: a
         private trainer adds it to every row, and must.)
@@ -74,41 +75,39 @@ class PlainTrainer:
         self._device = device or torch.device("cpu")
         self._shuffle = np.random.default_rng([seat.seed, 1])
         self._dropout = torch.Generator(self._device).manual_seed(seat.seed)
-        self._optimiser: torch.optim.Optimizer | None = None
+        self._step: TrainingStep | None = None
+        self._endless: Iterator[tuple[SparseBatch, CellBatch]] | None = None
 
-    def train_epoch(self, trunk: Trunk, heads: Heads, records: Records) -> float:
-        """Train one epoch in place and return the mean loss a record."""
-        if self._optimiser is None:
-            self._optimiser = optimiser_for(self._config, trunk, heads)
-        order = self._shuffle.permutation(len(records))
-        batch = min(self._config.batch, len(records))
-        # The last batch may be short and is divided by the nominal one all the same: every record counts alike.
-        total = 0.0
-        for start in range(0, len(order), batch):
-            total += self._step(self._optimiser, trunk, heads, records, order[start : start + batch])
-        return total * batch / len(records)
+    def train_epoch(self, trunk: Trunk, heads: Heads, records: RecordSource) -> float:
+        """Train one epoch, or ``config.local_steps`` steps, in place and return the mean loss a record.
 
-    def _step(
-        self, optimiser: torch.optim.Optimizer, trunk: Trunk, heads: Heads, records: Records, rows: NDArray[np.int64]
-    ) -> float:
-        batch, cells = records.batch(rows)
-        batch, cells = batch.to(self._device), cells.to(self._device)
-        optimiser.zero_grad(set_to_none=True)
-        output = heads(trunk(batch, self._dropout), cells.row, cells.task)
-        loss = batch_loss(output, cells, denominator=min(self._config.batch, len(records)))
-        if not math.isfinite(value := loss.item()):
-            raise InputError(f"training loss is {value}, must be finite: lower federation.learning_rate")
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        return value
+        Steps go on where the last call stopped, through one shuffled order after another. Trunk and heads are those of the
+        first call.
+        """
+        if self._step is None:
+            self._step = TrainingStep(trunk, heads, self._config)
+        size = min(self._config.batch, len(records))
+        total, seen = 0.0, 0
+        with self._step.working():
+            for batch, cells in self._unit(records, size):
+                # The last batch may be short and is divided by the nominal one all the same: every record counts alike.
+                batch, cells = batch.to(self._device), cells.to(self._device)
+                total += self._step.step(batch, cells, denominator=size, dropout=self._dropout)
+                seen += len(batch)
+        return total * size / seen
+
+    def _unit(self, records: RecordSource, size: int) -> Iterator[tuple[SparseBatch, CellBatch]]:
+        if not self._config.local_steps:
+            return records.batches(size, self._shuffle)
+        if self._endless is None:
+            self._endless = _repeated(records, size, self._shuffle)
+        return islice(self._endless, self._config.local_steps)
 
 
-def optimiser_for(config: FederationConfig, trunk: Trunk, heads: Heads) -> torch.optim.Optimizer:
-    """Return the optimiser that ``config`` names, fused (one pass over weights and moments), for trunk and heads."""
-    parameters = [*trunk.parameters(), *heads.parameters()]
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=config.learning_rate, fused=True)
-    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+def _repeated(records: RecordSource, size: int, shuffle: np.random.Generator) -> Iterator[tuple[SparseBatch, CellBatch]]:
+    """Yield the batches of one shuffled epoch after another, without end."""
+    while True:
+        yield from records.batches(size, shuffle)
 
 
 def limit_threads(count: int) -> None:
@@ -120,3 +119,17 @@ def limit_threads(count: int) -> None:
     if count < 1:
         raise ParameterError(f"threads={count} must be >= 1")
     torch.set_num_threads(count)
+
+
+def bf16_products(wanted: bool) -> bool:
+    """Let float32 matrix products of this process round their factors to bfloat16, and return whether they do.
+
+    Only where the machine multiplies bfloat16 natively (elsewhere it would be slower, and nothing changes). Sums stay in
+    float32; the results then differ from float32 products by up to about 2**-8 relative to the factors' sizes, so a
+    consortium that compares weights bit for bit leaves it off. It reaches the hidden layers and dense heads; the first
+    layer's sums and sparse heads have no products that it touches.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    native = bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    torch.set_float32_matmul_precision("medium" if wanted and native else "highest")
+    return wanted and native

@@ -101,7 +101,11 @@ class Trunk(nn.Module):
 
     def hidden(self, first: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the last hidden layer from the first layer's pre-activations, shape (B, width)."""
-        state = dropped(torch.relu(first), self.dropout, generator)
+        return self.above(torch.relu(first), generator)
+
+    def above(self, active: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the last hidden layer from the first layer's activations (after ReLU), shape (B, width)."""
+        state = dropped(active, self.dropout, generator)
         for layer in self.layers:
             state = dropped(torch.relu(layer(state)), self.dropout, generator)
         return state

@@ -13,7 +13,7 @@ from securefl.config import FederationConfig
 from securefl.errors import InputError, ParameterError
 from securefl.learning.cells import Records, records_of, scaling_of
 from securefl.learning.heads import Heads
-from securefl.learning.local import PlainTrainer, Seat, limit_threads
+from securefl.learning.local import PlainTrainer, Seat, bf16_products, limit_threads
 from securefl.learning.trunk import Trunk
 from securefl.learning.validation import NullModel, explained_deviance
 
@@ -47,9 +47,9 @@ def test_training_repeats_with_the_seed_whatever_the_global_generators_do(record
         np.testing.assert_array_equal(value, two[0].tensors()[name])
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "lazy-adam"])
 def test_training_learns(records: Records, optimiser: str) -> None:
-    rate = {"adam": 5e-3, "sgd": 0.3}[optimiser]
+    rate = {"adam": 5e-3, "sgd": 0.3, "lazy-adam": 5e-3}[optimiser]
     config = FederationConfig.model_validate({"batch": 32, "learning_rate": rate, "optimiser": optimiser})
     trunk, heads, losses = trained(records, config, epochs=15)
     null = NullModel.of(records)
@@ -58,7 +58,7 @@ def test_training_learns(records: Records, optimiser: str) -> None:
     assert explained_deviance(trunk, heads, records, null) > before + 0.2
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "lazy-adam"])
 def test_rows_of_bits_that_nobody_has_keep_their_exact_values(records: Records, optimiser: str) -> None:
     # Half of the bits are taken away from every record.
     dense = records.fingerprints.toarray()
@@ -119,3 +119,40 @@ def test_thread_limit_is_checked_and_set() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_steps_as_the_unit_go_on_where_the_last_round_stopped(records: Records) -> None:
+    """As many calls of 3 steps as make two epochs of 12 give the weights of two epochs."""
+    size = -(-len(records) // 12)
+    epochs = FederationConfig(batch=size)
+    steps = FederationConfig(batch=size, local_steps=3)
+    assert -(-len(records) // size) == 12
+    whole, parts = trained(records, epochs, epochs=2), trained(records, steps, epochs=8)
+    for name, value in whole[0].tensors().items():
+        np.testing.assert_array_equal(value, parts[0].tensors()[name])
+    assert np.mean(parts[2][:4]) == pytest.approx(whole[2][0], rel=0.02)
+
+
+def test_two_units_of_local_training_are_refused() -> None:
+    with pytest.raises(ValueError, match="local_epochs=2 must be 1 where local_steps=3 is the unit"):
+        FederationConfig(local_epochs=2, local_steps=3)
+
+
+def test_weight_zero_leaves_a_head_alone_and_one_changes_nothing(records: Records) -> None:
+    weight = np.array([1, 0, 1, 1], dtype=np.float32)
+    _, heads, _ = trained(dataclasses.replace(records, weight=weight), CONFIG)
+    assert [bool(row.any()) for row in heads.weight] == [True, False, True, True]
+    ones = trained(dataclasses.replace(records, weight=np.ones(4, dtype=np.float32)), CONFIG)
+    assert torch.equal(ones[1].weight, trained(records, CONFIG)[1].weight)
+
+
+def test_products_are_rounded_only_where_the_machine_multiplies_bfloat16() -> None:
+    a, b = (torch.randn(64, 64, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    exact = a @ b
+    try:
+        rounded = bf16_products(True)
+        error = float((a @ b - exact).abs().max() / exact.abs().max())
+        assert error < 0.02 if rounded else error == 0
+    finally:
+        assert bf16_products(False) is False
+    assert torch.equal(a @ b, exact)

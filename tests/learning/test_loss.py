@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from securefl.chem.dataset import Relation
-from securefl.learning.loss import CellBatch, batch_loss, cell_losses
+from securefl.learning.loss import CellBatch, Censoring, batch_loss, cell_losses
 
 
 def cells(target: list[float], relation: list[int], binary: list[bool]) -> CellBatch:
@@ -62,3 +64,40 @@ def test_batch_loss_adds_up_over_any_division() -> None:
         for a, b in ((0, 3), (3, 20), (20, 30))
     )
     assert float(parts) == pytest.approx(float(batch_loss(output, whole, denominator=30)), rel=1e-6)
+
+
+def test_tobit_is_minus_the_log_probability_of_the_report() -> None:
+    """Exact cells: the Gaussian likelihood without its constant. Censored ones: the tail of scipy's normal distribution."""
+    output = torch.tensor([1.0, 0.2, 0.2, -3.0, 12.0], dtype=torch.float64)
+    data = cells(
+        [0.5, 1.0, 1.0, 1.0, 0.0], [0, int(Relation.GREATER), int(Relation.LESS), int(Relation.GREATER), -1], [False] * 5
+    )
+    data = dataclasses.replace(data, target=data.target.double(), relation=data.relation.double())
+    loss = cell_losses(output, data, Censoring.TOBIT)
+    expected = [
+        -norm.logpdf(1.0, loc=0.5) + norm.logpdf(0),
+        -norm.logsf(1.0, loc=0.2),
+        -norm.logcdf(1.0, loc=0.2),
+        -norm.logsf(1.0, loc=-3.0),
+        -norm.logcdf(0.0, loc=12.0),
+    ]
+    np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-9)
+
+
+def test_tobit_pushes_only_towards_the_report_and_stays_finite() -> None:
+    output = torch.tensor([-40.0, 40.0], requires_grad=True)
+    cell_losses(output, cells([0.0, 0.0], [1, 1], [False, False]), Censoring.TOBIT).sum().backward()  # type: ignore[no-untyped-call]
+    assert output.grad is not None
+    assert output.grad[0].item() == pytest.approx(-40, rel=0.01)
+    assert output.grad[1].item() == 0
+
+
+@pytest.mark.parametrize("censoring", list(Censoring))
+def test_a_task_of_weight_two_is_a_task_twice(censoring: Censoring) -> None:
+    """Hybrid cells: exact, censored and binary ones, of weights 2, 0.5 and 0."""
+    output = torch.tensor([1.0, 0.3, -0.4])
+    data = cells([0.0, 1.0, 1.0], [0, 1, 0], [False, False, True])
+    plain = cell_losses(output, data, censoring)
+    weighted = cell_losses(output, dataclasses.replace(data, weight=torch.tensor([2.0, 0.5, 0.0])), censoring)
+    assert weighted.tolist() == (plain * torch.tensor([2.0, 0.5, 0.0])).tolist()
+    assert bool((plain > 0).all())
