@@ -1,8 +1,10 @@
 """Prepared matrices as MELLODDY-TUNER writes and SparseChem reads them, in both directions.
 
-A folder of one partner holds, for ``kind`` ``cls`` or ``reg``: ``{kind}_T11_x.npz`` (CSR fingerprints), ``{kind}_T10_y.npz``
-(CSR labels: -1 and 1, or values), ``{kind}_T11_fold_vector.npy``, ``{kind}_weights.csv``, and ``reg_T10_censor_y.npz``.
-Folds: 0 is the test fold, 4 validation, 1 to 3 training; the audit fold is 5, which TUNER doesn't know and no trainer reads.
+A folder of one partner holds, for ``kind`` ``cls``, ``clsaux`` or ``reg``: ``{kind}_T11_x.npz`` (CSR fingerprints, bits or
+counts), ``{kind}_T10_y.npz`` (CSR labels: -1 and 1, or values), ``{kind}_T11_fold_vector.npy``, ``{kind}_weights.csv`` (of each
+task its training weight, and aggregation weight 0 if it is not judged), and ``reg_T10_censor_y.npz``. ``cls`` has the judged
+classifications; where there are others, ``clsaux`` has both, as TUNER does it. Folds: 0 is the test fold, 4 validation, 1 to
+3 training; the audit fold is 5, which TUNER doesn't know and no trainer reads.
 
 The matrices hold no structures: read back, a compound is a row number, every row is a cluster of its own (so intervals that
 bootstrap clusters are too narrow), and compounds of different partners are never matched.
@@ -23,11 +25,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Activities, Dataset, Fold, Task, TaskKind
+from securefl.chem.fingerprint import MOST
 from securefl.chem.folder import content_sha256
 from securefl.errors import InputError
 
-Kind = Literal["cls", "reg"]
-KINDS: dict[Kind, TaskKind] = {"cls": TaskKind.CLASSIFICATION, "reg": TaskKind.REGRESSION}
+Kind = Literal["cls", "clsaux", "reg"]
+KINDS: dict[Kind, TaskKind] = {
+    "cls": TaskKind.CLASSIFICATION, "clsaux": TaskKind.CLASSIFICATION, "reg": TaskKind.REGRESSION,
+}  # fmt: skip
 TEST, TRAIN, VALIDATION, AUDIT = 0, (1, 2, 3), 4, 5
 _FOLD = {TEST: Fold.TEST, 1: Fold.TRAIN, 2: Fold.TRAIN, 3: Fold.TRAIN, VALIDATION: Fold.VALIDATION, AUDIT: Fold.AUDIT}
 
@@ -43,8 +48,8 @@ def write_matrices(dataset: Dataset, partner: int, folder: Path) -> None:
     temporary = folder.with_name(folder.name + ".partial")
     try:
         temporary.mkdir(parents=True)
-        for kind, task_kind in KINDS.items():
-            tasks = [i for i in dataset.tasks_of(partner).tolist() if dataset.tasks[i].kind is task_kind]
+        for kind in KINDS:
+            tasks = _tasks_of(dataset, partner, kind)
             if tasks:
                 _write_kind(dataset, kind, tasks, temporary)
         temporary.replace(folder)
@@ -89,13 +94,24 @@ def read_matrices(folders: Mapping[str, Path], kind: Kind) -> Dataset:
     return replace(dataset, sha256=content_sha256(dataset))
 
 
+def _tasks_of(dataset: Dataset, partner: int, kind: Kind) -> list[int]:
+    """Return the tasks of ``partner`` that belong into the files of ``kind``."""
+    own = [i for i in dataset.tasks_of(partner).tolist() if dataset.tasks[i].kind is KINDS[kind]]
+    judged = [i for i in own if dataset.tasks[i].judged]
+    if kind == "reg":
+        return own
+    if kind == "cls":
+        return judged
+    return own if len(own) > len(judged) else []
+
+
 def _write_kind(dataset: Dataset, kind: Kind, tasks: list[int], folder: Path) -> None:
     cells = dataset.activities.select(np.isin(dataset.activities.task, tasks))
     compounds, row = np.unique(cells.compound, return_inverse=True)
     column = np.searchsorted(tasks, cells.task)
     shape = (len(compounds), len(tasks))
     # Class 0 is -1, and the sparse constructor keeps an explicit 0: what is not stored was not measured.
-    value = cells.value * 2 - 1 if kind == "cls" else cells.value
+    value = cells.value if kind == "reg" else cells.value * 2 - 1
     sp.save_npz(folder / f"{kind}_T11_x.npz", dataset.fingerprints[compounds].astype(np.float32))
     sp.save_npz(folder / f"{kind}_T10_y.npz", sp.csr_matrix((value.astype(np.float32), (row, column)), shape=shape))
     if kind == "reg":
@@ -107,7 +123,8 @@ def _write_kind(dataset: Dataset, kind: Kind, tasks: list[int], folder: Path) ->
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(("task_id", "task_type", "training_weight", "aggregation_weight"))
         # The task's number, not its name: the file leaves the partner with the model's metadata.
-        writer.writerows((number, "OTHER", 1.0, 1) for number in range(len(tasks)))
+        rows = ((number, dataset.tasks[task]) for number, task in enumerate(tasks))
+        writer.writerows((number, "OTHER" if t.judged else "AUX_HTS", t.weight, int(t.judged)) for number, t in rows)
 
 
 def _tuner_folds(fold: NDArray[np.int8], cluster: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -125,7 +142,7 @@ def _read_kind(folder: Path, kind: Kind, partner: int) -> Dataset:
         if rows != x.shape[0]:
             raise InputError(f"{folder}: {kind} {name} has {rows} rows, must be {x.shape[0]} as x has")
     values = y.data.astype(np.float32)
-    if kind == "cls":
+    if kind != "reg":
         if not np.isin(values, (-1, 1)).all():
             raise InputError(f"{folder}: {kind}_T10_y.npz holds values other than -1 and 1")
         values = (values + 1) / 2
@@ -134,29 +151,48 @@ def _read_kind(folder: Path, kind: Kind, partner: int) -> Dataset:
     return Dataset(
         inchikeys=("",) * x.shape[0],
         smiles=("",) * x.shape[0],
-        fingerprints=_binary(x),
+        fingerprints=_bytes(x),
         fold=fold,
         cluster=np.arange(x.shape[0], dtype=np.int32),
-        tasks=tuple(Task(partner, str(number), KINDS[kind]) for number in range(y.shape[1])),
+        tasks=_tasks(folder / f"{kind}_weights.csv", partner, KINDS[kind], y.shape[1]),
         partners=(folder.name,),
         activities=cells,
         sha256="",
     )
 
 
-def _binary(x: sp.csr_matrix) -> sp.csr_matrix:
-    """Return the fingerprints as a binary uint8 matrix with sorted indices; counts become presence."""
+def _tasks(path: Path, partner: int, kind: TaskKind, count: int) -> tuple[Task, ...]:
+    """Return the tasks with the weights that ``path`` lists, or all alike if there is no such file."""
+    if not path.exists():
+        return tuple(Task(partner, str(number), kind) for number in range(count))
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = {int(row["task_id"]): row for row in csv.DictReader(handle)}
+        weights = {number: float(row["training_weight"]) for number, row in rows.items()}
+        # Older files have no aggregation weight: what they list is judged.
+        judged = {number: float(row.get("aggregation_weight") or 1) > 0 for number, row in rows.items()}
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no table of task_id, training_weight, aggregation_weight: {error}") from error
+    if sorted(rows) != list(range(count)):
+        raise InputError(f"{path} lists {len(rows)} tasks, must list 0 to {count - 1} as y has columns")
+    if not all(np.isfinite(weight) and weight >= 0 for weight in weights.values()):
+        raise InputError(f"{path}: a training_weight is negative or not finite")
+    return tuple(Task(partner, str(number), kind, weights[number], judged[number]) for number in range(count))
+
+
+def _bytes(x: sp.csr_matrix) -> sp.csr_matrix:
+    """Return the fingerprints as a uint8 matrix with sorted indices: ones, or counts up to 255."""
     x.eliminate_zeros()
     x.sort_indices()
-    ones = np.ones(x.nnz, dtype=np.uint8)
-    matrix = sp.csr_matrix((ones, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
+    data = np.clip(np.rint(x.data.astype(np.float64)), 1, MOST).astype(np.uint8)
+    matrix = sp.csr_matrix((data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
     matrix.has_sorted_indices = True
     return matrix
 
 
 def _relations(folder: Path, kind: Kind, y: sp.coo_matrix) -> NDArray[np.int8]:
     path = folder / f"{kind}_T10_censor_y.npz"
-    if kind == "cls" or not path.exists():
+    if kind != "reg" or not path.exists():
         return np.zeros(y.nnz, dtype=np.int8)
     censor = _load_csr(path)
     if censor.shape != y.shape:

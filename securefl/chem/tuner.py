@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from securefl.chem.dataset import Relation
+from securefl.chem.dataset import Dataset, Relation
 from securefl.chem.roles import AUXILIARY_WEIGHT
-from securefl.chem.table import PLAIN, Columns, Role, Table, read_arrow, table_of
+from securefl.chem.table import PLAIN, Columns, Labels, Role, Table, read_arrow, table_of
 from securefl.chem.thresholds import Assay, Part, assemble, parts_of, refused, undecided
 from securefl.errors import InputError
 
@@ -71,15 +71,59 @@ def read_tuner(assays: Path, activities: Path, structures: Path, *, undo_powers:
     return assemble(replace(table, notes=(note,) if undone else ()), parts, rejects)
 
 
+def tuner_files(folder: Path) -> tuple[Path, Path, Path]:
+    """Return T0, T1 and T2 in ``folder``, each as .csv, .csv.gz or .parquet.
+
+    Raises:
+        InputError: one of them is missing.
+    """
+    found = []
+    for name in ("T0", "T1", "T2"):
+        paths = [folder / f"{name}{end}" for end in (".csv", ".csv.gz", ".parquet")]
+        there = [path for path in paths if path.is_file()]
+        if not there:
+            raise InputError(f"folder {folder}: {name}.csv (or .csv.gz, .parquet) is missing")
+        found.append(there[0])
+    return found[0], found[1], found[2]
+
+
+def table_of_partner(dataset: Dataset, partner: int) -> Table:
+    """Return what ``partner`` owns as a long table of standardised structures, replicates merged.
+
+    Raises:
+        InputError: the dataset holds no structures (it was read from matrices).
+    """
+    tasks = dataset.tasks_of(partner)
+    cells = dataset.cells(partner)
+    compounds, code = np.unique(cells.compound, return_inverse=True)
+    if not all(dataset.smiles[i] for i in compounds):
+        raise InputError(f"dataset {dataset.name!r} holds no structures: T2 can't be written")
+    return Table(
+        smiles=Labels(tuple(dataset.smiles[i] for i in compounds), code.astype(np.int32)),
+        task=Labels(tuple(dataset.tasks[i].name for i in tasks), np.searchsorted(tasks, cells.task).astype(np.int32)),
+        # Values are kept as float32: their shortest text is what was measured, not that text's binary neighbour.
+        value=np.array([float(str(one)) for one in cells.value], dtype=np.float64),
+        relation=cells.relation,
+        row=np.arange(1, len(cells) + 1, dtype=np.int64),
+        name=dataset.name,
+        licence=dataset.licence,
+        citation=dataset.citation,
+        roles=tuple(Role(dataset.tasks[i].weight, auxiliary=not dataset.tasks[i].judged) for i in tasks),
+    )
+
+
 def write_tuner(table: Table, folder: Path) -> None:
     """Write ``table`` as T0.csv, T1.csv and T2.csv into ``folder``; tasks of 0 and 1 get the expert threshold 0.5.
+
+    Auxiliary tasks get the type AUX_HTS; other weights have no column there and are not written.
 
     Raises:
         InputError: one of the files is there already, or can't be written.
     """
     classes = np.bincount(table.task.code[(table.value != 0) & (table.value != 1)], minlength=len(table.task.names)) == 0
-    t0 = ((name, "OTHER", not one, 0.5 if one else "", "", "", "", "", "high")
-          for name, one in zip(table.task.names, classes.tolist(), strict=True))  # fmt: skip
+    roles = table.roles or (PLAIN,) * len(table.task.names)
+    t0 = ((name, "AUX_HTS" if role.auxiliary else "OTHER", not one, 0.5 if one else "", "", "", "", "", "high")
+          for name, one, role in zip(table.task.names, classes.tolist(), roles, strict=True))  # fmt: skip
     columns = (table.smiles.code.tolist(), table.task.code.tolist(), table.relation.tolist(), table.value.tolist())
     t1 = ((f"C{compound}", table.task.names[task], SYMBOLS[Relation(relation)], repr(value))
           for compound, task, relation, value in zip(*columns, strict=True))  # fmt: skip
