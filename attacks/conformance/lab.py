@@ -8,7 +8,7 @@ the same code with one defence taken out: those variants live in the tests, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -143,11 +143,3 @@ MASKING = ("masking",)
 MASKED = ("masking", "masking-static")
 ENCRYPTED = ("paillier", "ckks", "bfv", "rlwe")
 PROTECTING = (*MASKED, *ENCRYPTED)
-
-
-def first_that_succeeds(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return the first success, or the last outcome: a deviation of several tries is as good as its best one."""
-    return next((one for one in outcomes if one.result == "succeeded"), outcomes[-1])
-
-
-Senders = Mapping[ClientId, bytes]

@@ -114,7 +114,7 @@ class MaskingStage:
         Raises:
             ProtocolAbort: a message breaks a rule, or too few are left.
         """
-        state = self.scheme().server(frozenset(self.clients))
+        state = self.scheme(self._models.get(self.clients[0])).server(frozenset(self.clients))
         for phase in Phase:
             step = state.next(self.sent[phase])
             if isinstance(step, Finished):
