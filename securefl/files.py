@@ -18,8 +18,11 @@ _mounts: dict[Path, dict[Path, bytes]] = {}
 
 @contextmanager
 def in_memory(folder: Path) -> Iterator[None]:
-    """Keep what is written under ``folder`` in memory while the block runs, and drop it at its end."""
+    """Keep what is written under ``folder`` in memory while the block runs, and drop it at its end; inside of itself, go on."""
     root = folder.resolve()
+    if root in _mounts:
+        yield
+        return
     _mounts[root] = {}
     try:
         yield
@@ -30,6 +33,12 @@ def in_memory(folder: Path) -> Iterator[None]:
 def is_in_memory(path: Path) -> bool:
     """Return whether a file written to ``path`` would stay in memory."""
     return _mount(path) is not None
+
+
+def exists(path: Path) -> bool:
+    """Return whether :func:`read_bytes` would find something at ``path``."""
+    mount = _mount(path)
+    return path.exists() if mount is None else path.resolve() in mount
 
 
 def write_bytes(path: Path, data: bytes) -> None:

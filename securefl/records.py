@@ -81,6 +81,14 @@ class CostRecord(Record):
     wall_seconds: float = 0.0
 
 
+class DepartureRecord(Record):
+    """A partner that said no before ``round`` (from 1) of the first seed. What it gave to earlier rounds stays in the trunk."""
+
+    round: int
+    partner: str
+    decision: Literal["absent", "stop", "withdraw", "veto"]
+
+
 class ArmRecord(Record):
     """One arm, as it really ran. ``scheme`` and the aggregate's error are ``None`` where nothing was aggregated."""
 
@@ -103,6 +111,7 @@ class ArmRecord(Record):
     clipped: int | None
     withheld_bits: int | None = None
     withheld_bits_per_partner: dict[str, int] = Field({})
+    departures: tuple[DepartureRecord, ...] = Field((), description="who said no to which round")
     notes: tuple[str, ...] = ()
 
 
@@ -243,6 +252,7 @@ class RunRecord(Record):
     config_sha256: str
     data: DataRecord
     partners: tuple[PartnerRecord, ...]
+    ephemeral: bool = Field(False, description="models, predictions and updates were never written to a disk")
 
 
 class ReportRecord(Record):

@@ -28,25 +28,28 @@ from securefl.evaluation.artefacts import (
     RELEASE_FILE,
     TRANSCRIPT_FILE,
     TranscriptFile,
-    partner_model,
     read_start,
+    save_owned,
     save_release,
     seed_folder,
 )
 from securefl.evaluation.assess import STANDALONE, Entry, assess
 from securefl.evaluation.cost import Meter, cost_record
+from securefl.evaluation.ephemeral import aggregated_only
 from securefl.evaluation.predictions import save_predictions
+from securefl.evaluation.single_task import single_task
 from securefl.evaluation.spending import Training, arm_privacy, charge, require_price
+from securefl.evaluation.unannotated import predict_pairs
 from securefl.federation.references import train_alone, train_pooled
 from securefl.federation.releases import RoundTrace, Trained
 from securefl.federation.training import train_federated
-from securefl.learning.baselines import ForestParams, single_task_forests
-from securefl.learning.family import inputs_of, layout_of
-from securefl.learning.layout import trunk_layout
+from securefl.files import is_in_memory
+from securefl.learning.family import inputs_of, layout_for, layout_of
 from securefl.learning.local import limit_threads
 from securefl.learning.model import Model, predict
+from securefl.measures import BaselineRecord
 from securefl.recipes import Recipe, Unit, recipe_of
-from securefl.records import ArmRecord, DpRecord, write_record
+from securefl.records import ArmRecord, DepartureRecord, DpRecord, write_record
 from securefl.secagg.paillier_sum import Decryption, PaillierOptions
 from securefl.types import Progress, Rng, silent
 
@@ -87,6 +90,7 @@ class Outcome:
     predictions: Sequence[NDArray[np.float32]]
     trained: Sequence[Trained] = ()
     dp: DpRecord | None = None
+    baselines: tuple[BaselineRecord, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -96,7 +100,8 @@ def run_arm(
     """Train ``arm`` with every seed of ``config``, write its files into ``arms/<arm>``, and return its record.
 
     What a killed run left in the folder is overwritten; ``record.json`` comes last. Compared with the standalone arm where
-    that is finished.
+    that is finished. Where ``arms`` is in memory (:func:`securefl.files.in_memory`), the record reaches the disk without what
+    it says of single partners and assays, and nothing else does.
 
     Raises:
         InputError: a partner can't train, a file can't be written, or the arm's warm start is not finished.
@@ -112,6 +117,8 @@ def run_arm(
     for seed, prediction in zip(job.seeds, outcome.predictions, strict=True):
         save_predictions(seed_folder(job.folder, seed) / PREDICTIONS_FILE, dataset, prediction)
     record = _record(job, outcome, meter)
+    if is_in_memory(job.folder):
+        record = aggregated_only(record)
     write_record(record, job.folder / ARM_FILE)
     return record
 
@@ -145,7 +152,7 @@ def _alone_seed(job: Job, seed: int) -> tuple[NDArray[np.float32], list[Trained]
     with ThreadPoolExecutor(workers, initializer=limit_threads, initargs=(1,)) as pool:
         found = pool.map(lambda partner: train_alone(job.dataset, partner, config=job.config, seed=seed), range(count))
         for partner, alone in enumerate(found):
-            alone.model.save(partner_model(job.folder, seed, partner))
+            save_owned(job.folder, seed, alone.models, job.dataset)
             mine = np.flatnonzero(owner == partner)
             prediction[mine] = predict(alone.model, job.dataset, cells.select(mine))
             trained.append(alone)
@@ -156,14 +163,9 @@ def _alone_seed(job: Job, seed: int) -> tuple[NDArray[np.float32], list[Trained]
 
 
 def _single_task(job: Job) -> Outcome:
-    """Grow a random forest for each partner-task."""
-    predictions = [
-        single_task_forests(
-            job.dataset, params=ForestParams(trees=job.config.baselines.trees, seed=seed), progress=job.bar(seed)
-        )
-        for seed in job.seeds
-    ]
-    return Outcome(predictions=predictions, notes=(f"random forest, {job.config.baselines.trees} trees a task",))
+    """Train each partner-task's own models, without anybody else."""
+    found = single_task(job.dataset, config=job.config.baselines, seeds=job.seeds, bar=job.bar)
+    return Outcome(predictions=found.predictions, baselines=found.records, notes=(found.note,))
 
 
 def _pooled(job: Job) -> Outcome:
@@ -191,7 +193,9 @@ def _federated(job: Job) -> Outcome:
         else:
             one, spent = _train_seed(job, seed, None)
         one.model.save(folder / MODEL_FILE)
-        predictions.append(predict(one.model, job.dataset, job.dataset.activities))
+        save_owned(job.folder, seed, one.models, job.dataset)
+        # A partner that withdrew has no model any more: its cells stay without a prediction.
+        predictions.append(predict_pairs(one.models, job.dataset, job.dataset.activities))
         trained.append(one)
     return Outcome(predictions=predictions, trained=trained, dp=spent, notes=_notes(job, trained[0]))
 
@@ -263,7 +267,7 @@ def tensors_of(recipe: Recipe, config: RunConfig, *, bits: int) -> tuple[str, ..
     Raises:
         ParameterError: the model has no second layer, or it is larger than the config lets this arm sum.
     """
-    layout, limit = trunk_layout(bits, config.model.hidden), config.secagg.paillier_max_parameters
+    layout, limit = layout_for(bits, config.model), config.secagg.paillier_max_parameters
     if recipe.scheme != "paillier" or layout.size <= limit:
         return None
     if len(config.model.hidden) < 2:
@@ -305,6 +309,13 @@ def _central(recipe: Recipe | None) -> bool:
     return recipe is not None and recipe.privacy is not None and recipe.privacy.unit is Unit.CENTRAL
 
 
+def _departures(dataset: Dataset, trained: Trained | None) -> tuple[DepartureRecord, ...]:
+    return tuple(
+        DepartureRecord(round=one.round, partner=dataset.partners[one.partner], decision=one.decision.value)
+        for one in (trained.departures if trained else ())
+    )
+
+
 def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
     recipe, trained = recipe_of(job.arm), outcome.trained
     entry = Entry(
@@ -331,11 +342,13 @@ def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
         performance=found.performance,
         evaluation=found.evaluation,
         consortium=found.consortium,
+        baselines=outcome.baselines,
         cost=cost_record(trained, meter),
         max_abs_aggregate_error=max(errors, default=None),
         quantization_bound=max(bounds, default=None),
         clipped=sum(clipped) if clipped else None,
         withheld_bits=sum(withheld.values()) if recipe and recipe.guarded else None,
         withheld_bits_per_partner=withheld,
+        departures=_departures(job.dataset, first),
         notes=outcome.notes,
     )

@@ -1,15 +1,17 @@
 """The files of an arm: models, predictions, the first layer's release, the transcript, and where each one lies.
 
-``ARM/seed-<s>/model.safetensors`` (standalone: one for each partner), ``ARM/seed-<s>/predictions.npz``, and for the first
-seed of an aggregated arm ``release.npz`` and ``transcript.jsonl``. ``ARM/record.json`` is written last: an arm without it is
-not finished, and is trained again over what lies there.
+``ARM/seed-<s>/partner-<k>`` is what partner k (from 1) owns after the run, a model folder (:mod:`securefl.learning.owned`).
+The rest is the auditor's of a simulation: ``ARM/seed-<s>/model.safetensors`` with everybody's heads (not standalone's),
+``ARM/seed-<s>/predictions.npz`` with measured values, and for the first seed of an aggregated arm ``release.npz`` with single
+partners' updates and ``transcript.jsonl``. ``ARM/record.json`` is written last: an arm without it is not finished, and is
+trained again over what lies there.
 
-All of them are the auditor's: releases hold single partners' updates, predictions hold measured values.
+An ephemeral run keeps all of this in memory (:mod:`securefl.files`) and leaves the record alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +22,9 @@ from securefl.chem.dataset import Dataset
 from securefl.errors import InputError
 from securefl.evaluation.predictions import load_predictions, save_arrays
 from securefl.federation.releases import FirstLayerRelease, RoundTrace
+from securefl.files import is_in_memory
 from securefl.learning.model import Model
+from securefl.learning.owned import TRUNK, owned_by
 from securefl.secagg.replay import transcript_head
 from securefl.secagg.transcript import TranscriptWriter
 
@@ -36,9 +40,23 @@ def seed_folder(arm: Path, seed: int) -> Path:
     return arm / f"seed-{seed}"
 
 
-def partner_model(arm: Path, seed: int, partner: int) -> Path:
-    """Return where the standalone arm keeps a partner's own model."""
-    return seed_folder(arm, seed) / f"partner-{partner}" / MODEL_FILE
+def partner_folder(arm: Path, seed: int, partner: int) -> Path:
+    """Return the model folder of ``partner`` (from 0); its name counts from 1, as the roster does."""
+    return seed_folder(arm, seed) / f"partner-{partner + 1}"
+
+
+def save_owned(arm: Path, seed: int, models: Iterable[Model], dataset: Dataset) -> None:
+    """Write each partner's own model folder; a trunk that several of them have is one file where the disk allows links.
+
+    Raises:
+        InputError: a file can't be written.
+    """
+    for model in models:
+        shared: Path | None = None
+        for partner in sorted(model.heads):
+            folder = partner_folder(arm, seed, partner)
+            owned_by(model, dataset, partner, origin=f"{arm.name}, seed {seed}").save(folder, shared_trunk=shared)
+            shared = shared or folder / TRUNK
 
 
 def read_predictions(arm: Path, seeds: tuple[int, ...], dataset: Dataset) -> list[NDArray[np.float32]]:
@@ -100,6 +118,9 @@ class TranscriptFile:
             self._writer.__exit__(kind, error, trace)
 
     def _take(self, trace: RoundTrace) -> None:
+        if is_in_memory(self._path):
+            # Rounds are replayed by somebody who comes later; of an ephemeral run nothing is there for him.
+            return
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = TranscriptWriter(self._path, transcript_head(trace.setup))

@@ -5,8 +5,10 @@ The file holds the owners' measured values. It belongs to the auditor of a simul
 
 from __future__ import annotations
 
-import os
+import io
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from securefl.chem.dataset import Activities, Dataset
 from securefl.errors import InputError
+from securefl.files import read_bytes, write_bytes
 
 COLUMNS = ("task", "compound", "value", "relation")
 
@@ -24,17 +27,22 @@ def save_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
     Raises:
         InputError: the file can't be written.
     """
-    temporary = path.with_name(path.name + ".partial")
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_bytes(path, content.getvalue())
+
+
+def load_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[np.generic]]:
+    """Return arrays of a file that :func:`save_arrays` wrote.
+
+    Raises:
+        InputError: the file can't be read, or lacks one.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as handle:
-            np.savez_compressed(handle, allow_pickle=False, **arrays)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"can't write {path}: {error.strerror}") from error
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
+            return {name: archive[name] for name in names}
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise InputError(f"can't read {path}: {error}") from error
 
 
 def save_predictions(path: Path, dataset: Dataset, prediction: NDArray[np.float32]) -> None:
@@ -62,11 +70,7 @@ def load_predictions(path: Path, dataset: Dataset) -> NDArray[np.float32]:
     Raises:
         InputError: the file can't be read, or belongs to other cells.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in (*COLUMNS, "prediction")}
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise InputError(f"can't read predictions {path}: {error}") from error
+    found: dict[str, Any] = load_arrays(path, (*COLUMNS, "prediction"))
     stored = Activities(found["task"], found["compound"], found["value"], found["relation"])
     for name in COLUMNS:
         if not np.array_equal(getattr(stored, name), getattr(dataset.activities, name)):

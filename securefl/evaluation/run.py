@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,19 @@ from securefl.chem.dataset import Dataset, Fold
 from securefl.config import RunConfig
 from securefl.errors import InputError
 from securefl.evaluation.arms import run_arm
+from securefl.evaluation.artefacts import ARM_FILE as ARM_FILE
+from securefl.evaluation.artefacts import PREDICTIONS_FILE, seed_folder
 from securefl.evaluation.toolkit import toolkit_record
 from securefl.federation.gate import Audit, require_clearance
+from securefl.files import exists, in_memory
+from securefl.learning.family import with_graphs
 from securefl.recipes import needed_arm
 from securefl.records import ArmRecord, DataRecord, PartnerRecord, RunRecord, read_record, write_record
 from securefl.types import Progress, Rng, silent
 
 RUN_FILE = "run.json"
-ARM_FILE = "record.json"
+GRAPHS_FILE = "graphs.npz"
+"""The molecules as graphs, kept between training and attacks where the model's family reads them."""
 PREPARATION = ("data", "timing.json")
 """What a folder may hold before it is a run: the demo prepares its data there."""
 
@@ -61,7 +67,7 @@ def partner_records(dataset: Dataset) -> tuple[PartnerRecord, ...]:
     return tuple(records)
 
 
-def open_run(out: Path, dataset: Dataset, config: RunConfig) -> RunRecord:
+def open_run(out: Path, dataset: Dataset, config: RunConfig, *, ephemeral: bool = False) -> RunRecord:
     """Return the record of the run in ``out``, made there if the folder is new or empty.
 
     Raises:
@@ -76,6 +82,8 @@ def open_run(out: Path, dataset: Dataset, config: RunConfig) -> RunRecord:
         ):
             if have != want:
                 raise InputError(f"{out} holds a run of another {what} ({have[:12]}, not {want[:12]}): choose a new folder")
+        if found.ephemeral != ephemeral:
+            raise InputError(f"{out} holds a run with ephemeral={found.ephemeral}, not {ephemeral}: choose a new folder")
         return found
     if out.exists() and (not out.is_dir() or any(p.name not in PREPARATION for p in out.iterdir())):
         raise InputError(f"{out} holds something that is not a run: choose a new folder")
@@ -85,13 +93,14 @@ def open_run(out: Path, dataset: Dataset, config: RunConfig) -> RunRecord:
         config_sha256=config.sha256,
         data=data_record(dataset),
         partners=partner_records(dataset),
+        ephemeral=ephemeral,
     )
     write_record(record, path)
     return record
 
 
 def ordered(arms: Sequence[str]) -> tuple[str, ...]:
-    """Return ``arms`` so that each comes after the arms that it needs: standalone first, masking before its heirs.
+    """Return ``arms`` so that each comes after the arms that it needs: standalone and single-task first, masking before heirs.
 
     Raises:
         InputError: an arm needs another one that is not in the list.
@@ -100,7 +109,8 @@ def ordered(arms: Sequence[str]) -> tuple[str, ...]:
         needed = needed_arm(arm)
         if needed is not None and needed not in arms:
             raise InputError(f"arm {arm!r} starts from the checkpoint of {needed!r}: add it to the arms")
-    return tuple(sorted(arms, key=lambda arm: (arm != "standalone", needed_arm(arm) is not None)))
+    first = ("standalone", "single-task")
+    return tuple(sorted(arms, key=lambda arm: (first.index(arm) if arm in first else len(first), needed_arm(arm) is not None)))
 
 
 def run(
@@ -111,11 +121,14 @@ def run(
     rng: Rng,
     only: Sequence[str] | None = None,
     audit: Audit | None = None,
+    ephemeral: bool = False,
     progress: Progress = silent,
 ) -> tuple[ArmRecord, ...]:
     """Train the arms of ``config`` (or ``only`` some of them) into the folder ``out`` and return their records.
 
-    Finished arms are read, not trained again.
+    Finished arms are read, not trained again. An ``ephemeral`` run keeps models, predictions, updates and transcripts in memory
+    and leaves records without single partners and assays (:mod:`securefl.evaluation.ephemeral`); interrupted, it begins
+    again. Call it inside ``securefl.files.in_memory(out / "arms")`` to train the arms in several calls.
 
     Raises:
         InputError: the folder or the arms can't be used (see :func:`open_run`, :func:`ordered`).
@@ -124,17 +137,26 @@ def run(
     """
     require_clearance(config, audit)
     arms = ordered(config.arms)
-    open_run(out, dataset, config)
+    open_run(out, dataset, config, ephemeral=ephemeral)
+    complete = all((arm_folder(out, arm) / ARM_FILE).exists() for arm in arms)
     records = []
-    for arm in arms:
-        if only is not None and arm not in only:
-            continue
-        folder = arm_folder(out, arm)
-        if (folder / ARM_FILE).exists():
-            records.append(read_record(ArmRecord, folder / ARM_FILE))
-        else:
-            records.append(run_arm(dataset, arm, config=config, arms=out / "arms", rng=rng, progress=progress))
+    with in_memory(out / "arms") if ephemeral else nullcontext():
+        dataset = with_graphs(dataset, config.model, None if ephemeral else out / GRAPHS_FILE, progress)
+        for arm in arms:
+            if only is not None and arm not in only:
+                continue
+            folder = arm_folder(out, arm)
+            if complete or _finished(folder, config):
+                records.append(read_record(ArmRecord, folder / ARM_FILE))
+            else:
+                records.append(run_arm(dataset, arm, config=config, arms=out / "arms", rng=rng, progress=progress))
     return tuple(records)
+
+
+def _finished(folder: Path, config: RunConfig) -> bool:
+    """Return whether an arm has its record and what later arms read of it, which an ephemeral run loses with its process."""
+    predictions = seed_folder(folder, config.federation.seeds[-1]) / PREDICTIONS_FILE
+    return (folder / ARM_FILE).exists() and exists(predictions)
 
 
 def arm_folder(out: Path, arm: str) -> Path:

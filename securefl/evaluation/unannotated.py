@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Activities, Dataset, Fold
 from securefl.errors import InputError
-from securefl.evaluation.predictions import save_arrays
+from securefl.evaluation.predictions import load_arrays, save_arrays
+from securefl.files import exists
 from securefl.learning.model import Model, predict
 
 MOST = 20_000
@@ -81,13 +81,9 @@ def load_pairs(path: Path, pairs: Activities) -> NDArray[np.float32] | None:
     Raises:
         InputError: the file can't be read, or belongs to other pairs.
     """
-    if not path.exists():
+    if not exists(path):
         return None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in ("task", "compound", "prediction")}
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise InputError(f"can't read {path}: {error}") from error
+    found = load_arrays(path, ("task", "compound", "prediction"))
     if not (np.array_equal(found["task"], pairs.task) and np.array_equal(found["compound"], pairs.compound)):
         raise InputError(f"{path} holds predictions for other pairs of task and compound")
     return np.asarray(found["prediction"], dtype=np.float32)

@@ -101,6 +101,11 @@ class Trained:
     left: Mapping[int, Model] = field(default_factory=dict)
 
     @property
+    def models(self) -> tuple[Model, ...]:
+        """The run's model, and that of each partner that stopped: together they have every head that is left."""
+        return (self.model, *self.left.values())
+
+    @property
     def max_abs_error(self) -> float | None:
         """Largest error of an opened coordinate over all rounds, ``None`` where nothing was aggregated."""
         return self.aggregated.max_abs_error if self.aggregated else None

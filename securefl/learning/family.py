@@ -64,9 +64,14 @@ def graph_shape(model: ModelConfig) -> GraphShape | None:
 
 def layout_of(dataset: Dataset, model: ModelConfig) -> TensorLayout:
     """Return the tensors of ``model``'s trunk on ``dataset``."""
+    return layout_for(dataset.bits, model)
+
+
+def layout_for(bits: int, model: ModelConfig) -> TensorLayout:
+    """Return the tensors of ``model``'s trunk on fingerprints of ``bits``, which a graph family does not read."""
     shape = graph_shape(model)
     if shape is None:
-        return trunk_layout(dataset.bits, model.hidden)
+        return trunk_layout(bits, model.hidden)
     return trunk_layout(ATOM_ROWS, model.hidden, graph_entries(ATOM_ROWS, model.hidden[0], shape))
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from securefl.chem.dataset import Dataset
 from securefl.chem.encoding import Encoding
 from securefl.errors import InputError, VerificationError
-from securefl.files import write_bytes
+from securefl.files import is_in_memory, write_bytes
 from securefl.learning.model import Model, load_arrays, model_from, model_tensors
 
 FORMAT = "securefl-model/1"
@@ -147,6 +147,8 @@ def _checked(folder: Path, name: str, sha256: str) -> bytes:
 
 def _linked(source: Path, target: Path, digest: bytes, link: Callable[[Path, Path], None] = os.link) -> bool:
     """Link ``target`` to ``source`` if that holds the bytes of ``digest``; return whether it did."""
+    if is_in_memory(target):
+        return False
     with suppress(OSError):
         if hashlib.sha256(source.read_bytes()).digest() == digest:
             target.parent.mkdir(parents=True, exist_ok=True)
