@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from attacks.audit import audit
@@ -17,8 +17,10 @@ from securefl.chem.dataset import Dataset
 from securefl.chem.folder import load
 from securefl.config import ArmName, RunConfig, parse_config
 from securefl.errors import InputError
-from securefl.evaluation.run import ARM_FILE, RUN_FILE, arm_folder, open_run, ordered, run
+from securefl.evaluation.run import ARM_FILE, GRAPHS_FILE, RUN_FILE, arm_folder, open_run, ordered, run
 from securefl.federation.gate import Audit, require_clearance
+from securefl.files import in_memory
+from securefl.learning.family import with_graphs
 from securefl.records import AuditRecord, ReportRecord, RunRecord, TimingRecord, read_record, write_record
 from securefl.report import Terms, build
 from securefl.types import Progress, Rng
@@ -48,18 +50,27 @@ def timed(out: Path, stage: str) -> Iterator[None]:
 
 
 def train(
-    dataset: Dataset, config: RunConfig, out: Path, *, rng: Rng, progress: Progress, audit: Audit | None = None
+    dataset: Dataset,
+    config: RunConfig,
+    out: Path,
+    *,
+    rng: Rng,
+    progress: Progress,
+    audit: Audit | None = None,
+    ephemeral: bool = False,
 ) -> None:
     """Train every arm into ``out``: the baselines and the federated arms are timed apart."""
     require_clearance(config, audit)
-    open_run(out, dataset, config)
+    open_run(out, dataset, config, ephemeral=ephemeral)
     order = ordered(config.arms)
-    for stage, arms in (
+    stages = (
         ("baselines", [arm for arm in order if arm in BASELINES]),
         ("arms", [arm for arm in order if arm not in BASELINES]),
-    ):
-        with timed(out, stage):
-            run(dataset, config, out, only=arms, audit=audit, rng=rng, progress=progress)
+    )
+    with in_memory(out / "arms") if ephemeral else nullcontext():
+        for stage, arms in stages:
+            with timed(out, stage):
+                run(dataset, config, out, only=arms, audit=audit, ephemeral=ephemeral, rng=rng, progress=progress)
 
 
 def attack_arms(
@@ -70,6 +81,9 @@ def attack_arms(
     ``only`` and ``view`` narrow the attacks; a narrowed audit is returned and not kept.
     """
     config = run_config(out, dataset)
+    if read_record(RunRecord, out / RUN_FILE).ephemeral:
+        raise InputError(f"{out} was an ephemeral run: it kept no model, prediction or update that could be attacked")
+    dataset = with_graphs(dataset, config.model, out / GRAPHS_FILE, progress)
     audits = {}
     with timed(out, "attacks"), Pool() as pool:
         for arm in ordered(config.arms):

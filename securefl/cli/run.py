@@ -24,6 +24,9 @@ def run(
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder: new, or one to resume.")] = None,
     roster: Annotated[Path | None, typer.Option("--roster", help="The signed roster; private data need it.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="The signed report that clears private data.")] = None,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Keep models and predictions in memory; leave aggregated metrics alone.")
+    ] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Say time, bytes, privacy and refusals; run nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print for a program.")] = False,
 ) -> None:
@@ -34,6 +37,8 @@ def run(
       securefl run run.toml --data data/ours --plan
 
       securefl run run.toml --data data/ours --out runs/ours
+
+      securefl run run.toml --data data/ours --out runs/figures --ephemeral
     """
     config = load_config(config_file)
     audit = find_audit(roster, report)
@@ -47,7 +52,7 @@ def run(
     if out is None:
         raise typer.BadParameter("needed unless --plan is given", param_hint="--out")
     with progress_bar() as progress:
-        train(dataset, config, out, rng=SystemRng(), progress=progress, audit=audit)
+        train(dataset, config, out, rng=SystemRng(), progress=progress, audit=audit, ephemeral=ephemeral)
     if as_json:
         emit_json({"run": str(out), "arms": list(config.arms)})
     else:
