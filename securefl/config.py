@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -104,10 +104,15 @@ class FederationConfig(Section):
         return self
 
 
+BaselineName = Literal["random-forest", "linear-svm", "rbf-svm", "gradient-boosting"]
+ALL_BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
+
+
 class BaselineConfig(Section):
-    """The single-task baseline."""
+    """The single-task baselines; of several ``models`` each task has the one that validation prefers."""
 
     trees: int = Field(100, ge=1, le=100)
+    models: tuple[BaselineName, ...] = Field(("random-forest",), min_length=1)
 
 
 class MetricsConfig(Section):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from securefl.config import (
     ALL_ARMS,
+    ALL_BASELINES,
     DEFAULT_ARMS,
     AttackConfig,
     BaselineConfig,
@@ -70,6 +71,7 @@ def full_config(seed: int = 0) -> RunConfig:
     return RunConfig(
         arms=ALL_ARMS,
         federation=federation,
+        baselines=BaselineConfig(models=ALL_BASELINES),
         secagg=SecaggConfig(
             he_rounds=federation.rounds, paillier_max_parameters=1 << 31, paillier_decryption=FAST_PAILLIER
         ),

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from securefl.evaluation.cost import Meter
 from securefl.evaluation.spending import require_price
 from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
 from securefl.federation.sum_noise import sum_noise
-from securefl.learning.baselines import ForestParams, task_forest
+from securefl.learning.baselines import Family, SingleTaskParams, task_model
 from securefl.learning.cells import records_of, scaling_of
 from securefl.learning.heads import Heads
 from securefl.learning.layout import TensorLayout, trunk_layout
@@ -86,7 +87,7 @@ def _row(arm: str, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng)
         require_price(arm, recipe, config)
         if recipe is not None:
             return _federated_row(arm, recipe, config, dataset, speed, rng)
-        seconds = _forest_seconds(config, dataset) if arm == "single-task" else _epochs_seconds(config, dataset, speed, 1)
+        seconds = _single_task_seconds(config, dataset) if arm == "single-task" else _epochs_seconds(config, dataset, speed, 1)
     except SecureFLError as error:
         return PlanRow(arm=arm, scheme=scheme, rounds=rounds, refusal=str(error))
     return PlanRow(
@@ -214,14 +215,17 @@ def _private_seconds(config: RunConfig, dataset: Dataset, rng: Rng) -> float:
     return _timed(step) * sum(one.steps for one in plans)
 
 
-def _forest_seconds(config: RunConfig, dataset: Dataset) -> float:
-    """Return the time of all forests on all cores, from a tenth of one forest of the median task."""
+def _single_task_seconds(config: RunConfig, dataset: Dataset) -> float:
+    """Return the time of all single-task models on all cores, from the median task: a tenth of its trees, or its machine."""
     sizes = np.bincount(dataset.cells(fold=Fold.TRAIN).task, minlength=len(dataset.tasks))
     task = int(np.argsort(sizes)[len(sizes) // 2])
     trees = max(1, config.baselines.trees // 10)
-    seconds = _timed(lambda: task_forest(dataset, task, ForestParams(trees=trees)))
-    per_cell = seconds / max(int(sizes[task]), 1) * config.baselines.trees / trees
-    return per_cell * float(sizes.sum()) / len(os.sched_getaffinity(0))
+    seconds = 0.0
+    for family in map(Family, config.baselines.models):
+        grown = config.baselines.trees / trees if family in (Family.FOREST, Family.BOOSTING) else 1.0
+        params = SingleTaskParams(family=family, trees=trees)
+        seconds += grown * _timed(partial(task_model, dataset, task, params))
+    return seconds / max(int(sizes[task]), 1) * float(sizes.sum()) / len(os.sched_getaffinity(0))
 
 
 def _memory_mb(config: RunConfig, dataset: Dataset, *, parties: int, bytes_up: float) -> float:
