@@ -41,7 +41,6 @@ REFERENCE = FederationConfig(rounds=24, patience=6)
 HIDDEN = (200, 64)
 LEVERS: dict[str, dict[str, object]] = {
     "24 rounds": {},
-    "24 rounds, 2 local epochs": {"local_epochs": 2},
     "24 rounds, FedAdam": {"server_optimiser": "fedadam"},
     "16 rounds, then 8 at a quarter of the learning rate": {"rounds": 16},
 }
@@ -148,14 +147,15 @@ def chosen(folder: Path) -> str | None:
 
 
 def studies() -> list[tuple[str, tuple[str, ...]]]:
-    """Return each dataset with its arms: the two main studies with their control, then tox21."""
+    """Return each dataset with its arms, in the order of training: MoleculeACE, tox21 at random, FS-Mol, tox21 by scaffold."""
     arms = ("standalone", "federated", "pooled", "control")
-    panels = [
-        (f"tox21-{folds}-{count}", ("federated",) if count > 1 else ("pooled",))
+    panels = {
+        folds: [
+            (f"tox21-{folds}-{count}", ("federated",) if count > 1 else ("pooled",)) for count in (1, *TOX21_PARTNERS)
+        ]
         for folds in ("random", "scaffold")
-        for count in (1, *TOX21_PARTNERS)
-    ]
-    return [*((name, arms) for name in LOADERS), *panels]
+    }
+    return [("moleculeace", arms), *panels["random"], ("fsmol", arms), *panels["scaffold"]]
 
 
 def cells(recipe: str) -> list[Cell]:
@@ -223,7 +223,9 @@ def control(data: str, arms: dict[str, list[NDArray[np.float32]]], folder: Path)
 def dense(recipe: str, folder: Path) -> dict[str, Any]:
     """Return tox21's ROC-AUC for each fold rule and number of partners that is finished."""
     table: dict[str, Any] = {"published kMoL (random split, best checkpoint on test)": KMOL}
-    for data, (arm,) in studies()[len(LOADERS) :]:
+    for data, (arm, *_) in studies():
+        if data in LOADERS:
+            continue
         found = predictions(data, arm, recipe, folder)
         if len(found) == len(SEEDS):
             _, folds, count = data.split("-")
