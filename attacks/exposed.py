@@ -25,6 +25,7 @@ from securefl.errors import InputError
 from securefl.federation.guards import SupportGuard
 from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
 from securefl.learning.cells import Records, Scaling, records_of, scaling_of
+from securefl.learning.family import inputs_of, trunk_of
 from securefl.learning.heads import Heads
 from securefl.learning.layout import model_hash
 from securefl.learning.local import LocalTrainer, PlainTrainer, Seat
@@ -88,9 +89,12 @@ def draw_batches(dataset: Dataset, config: RunConfig) -> tuple[Batch, list[Batch
 
 
 def refolded(dataset: Dataset, rows: NDArray[np.int64], config: RunConfig) -> sp.csr_matrix:
-    """Return fingerprints of ``exposed_bits`` for the compounds ``rows``; the other rows of the matrix stay empty."""
+    """Return fingerprints of ``exposed_bits`` for the compounds ``rows``; the other rows of the matrix stay empty.
+
+    A graph family's inputs have the size that they have.
+    """
     bits = config.attacks.exposed_bits
-    if bits == dataset.bits:
+    if bits == dataset.bits or dataset.graphs is not None:
         return dataset.fingerprints
     some = fingerprints([dataset.smiles[i] for i in rows], bits=bits, radius=config.data.radius)
     counts = np.zeros(len(dataset.smiles), dtype=np.int64)
@@ -126,9 +130,11 @@ def _trainer(seat: Seat, config: RunConfig, dp: DpRecord | None, rng: Rng) -> Lo
     return PrivateTrainer(seat, plan=plan, rng=rng)
 
 
-def fresh_trunk(config: RunConfig) -> Trunk:
+def fresh_trunk(config: RunConfig, dataset: Dataset) -> Trunk:
     """Return the public trunk that the step starts from."""
     generator = torch.Generator().manual_seed(config.attacks.seed)
+    if dataset.graphs is not None:
+        return trunk_of(dataset, config.model, generator)
     return Trunk(config.attacks.exposed_bits, config.model.hidden, dropout=config.model.dropout, generator=generator)
 
 
@@ -154,7 +160,8 @@ class Bench:
     @classmethod
     def of(cls, dataset: Dataset, *, config: RunConfig, defence: Defence, rng: Rng) -> Bench:
         """Return a bench with a freshly drawn trunk."""
-        trunk = fresh_trunk(config)
+        dataset = inputs_of(dataset, config.model)
+        trunk = fresh_trunk(config, dataset)
         return cls(dataset=dataset, config=config, defence=defence, rng=rng, trunk=trunk, start=trunk.tensors())
 
 

@@ -90,7 +90,12 @@ def library_of(dataset: Dataset, *, size: int, seed: int) -> NDArray[np.int64]:
 
 
 def layers_of(trunk: Mapping[str, NDArray[np.float32]]) -> tuple[Layer, ...]:
-    """Return the trunk's layers as weights (inputs, outputs) and biases, from its tensors by name."""
+    """Return the trunk's layers as weights (inputs, outputs) and biases, from its tensors by name.
+
+    Of a graph trunk the atom table alone: what follows it is no stack of layers.
+    """
+    if "first.bond" in trunk:
+        return ((trunk["first.weight"], np.zeros(trunk["first.weight"].shape[1], dtype=np.float32)),)
     layers = [(trunk["first.weight"], trunk["first.bias"])]
     while f"layers.{len(layers) - 1}.weight" in trunk:
         name = f"layers.{len(layers) - 1}"

@@ -20,6 +20,7 @@ from attacks.target import Target
 from attacks.view import Case, opened_sum, single_update, sum_minus_colluders, sum_minus_own
 from securefl.errors import InputError
 from securefl.federation.protocols import quantizer_for
+from securefl.learning.family import inputs_of
 from securefl.recipes import APPROXIMATE
 from securefl.records import View
 
@@ -104,7 +105,8 @@ def attack_as_run(target: Target, desk: Desk) -> None:
         return
     step = quantizer_for(target.config.secagg, len(target.dataset.partners)).step
     noisy = target.record.dp is not None or target.record.scheme in APPROXIMATE
-    released = load_as_run(target.run / "arms" / target.arm, target.dataset, step=step, noisy=noisy)
+    dataset = inputs_of(target.dataset, target.config.model)
+    released = load_as_run(target.run / "arms" / target.arm, dataset, step=step, noisy=noisy)
     if released is None:
         reason = "the first layer is frozen in this arm: none of it is released"
         desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=reason, about=about))

@@ -128,12 +128,13 @@ def _atoms(mol: Chem.Mol, ends: list[tuple[int, int]], kinds: list[int]) -> list
     own = [
         [first + value for first, value in zip(_FIRST[:-1], _properties(atom), strict=True)] for atom in mol.GetAtoms()
     ]
-    around: list[list[tuple[int, list[int]]]] = [[] for _ in own]
+    encoded = [bytes(rows) for rows in own]
+    around: list[list[bytes]] = [[] for _ in own]
     for (one, other), kind in zip(ends, kinds, strict=True):
-        around[one].append((kind, own[other]))
-        around[other].append((kind, own[one]))
+        around[one].append(encoded[other] + bytes((kind,)))
+        around[other].append(encoded[one] + bytes((kind,)))
     # CRC-32 as a hash that is the same everywhere; nothing secret depends on it.
-    hashes = [zlib.crc32(repr((rows, sorted(near))).encode()) for rows, near in zip(own, around, strict=True)]
+    hashes = [zlib.crc32(rows + b"".join(sorted(near))) for rows, near in zip(encoded, around, strict=True)]
     return [[*rows, _FIRST[-1] + found % NEIGHBOURHOODS] for rows, found in zip(own, hashes, strict=True)]
 
 

@@ -44,7 +44,7 @@ def nearest_training(dataset: Dataset, task: int, compounds: NDArray[np.int32]) 
 
 
 def nearest(asked: sp.csr_matrix, known: sp.csr_matrix) -> Floats:
-    """Return the largest Tanimoto similarity of each row of ``asked``, shape (n, bits), to a row of ``known``; 0 without any."""
+    """Return the largest Tanimoto similarity of each row of ``asked``, (n, bits), to a row of ``known``; 0 without any."""
     if not known.shape[0]:
         return np.zeros(asked.shape[0])
     known, asked = _bits(known), _bits(asked)

@@ -28,8 +28,8 @@ from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
 from securefl.federation.sum_noise import sum_noise
 from securefl.learning.baselines import Family, SingleTaskParams, task_model
 from securefl.learning.cells import records_of, scaling_of
+from securefl.learning.family import inputs_of, layout_for, trunk_of, with_graphs
 from securefl.learning.heads import Heads
-from securefl.learning.layout import TensorLayout, trunk_layout
 from securefl.learning.local import PlainTrainer, Seat
 from securefl.learning.private_plan import dp_record, private_plans, record_counts
 from securefl.learning.private_step import PrivateTrainer
@@ -72,6 +72,7 @@ class _Speed:
 
 def plan(config: RunConfig, dataset: Dataset, *, rng: Rng) -> tuple[PlanRow, ...]:
     """Return a row for each arm of ``config``, in its order; an arm that would be refused says why and stops nothing."""
+    dataset = with_graphs(dataset, config.model)
     speed = _Speed(
         seconds_per_record=_seconds_per_record(config, dataset),
         cores=max(1, min(torch.get_num_threads(), len(dataset.partners))),
@@ -100,7 +101,7 @@ def _row(arm: str, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng)
 
 
 def _federated_row(arm: str, recipe: Recipe, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng) -> PlanRow:
-    layout, parties = trunk_layout(dataset.bits, config.model.hidden), len(dataset.partners)
+    layout, parties = layout_for(dataset.bits, config.model), len(dataset.partners)
     tensors = tensors_of(recipe, config, bits=dataset.bits)
     size = layout.only(tensors).size if tensors else layout.size
     quantizer = quantizer_for(config.secagg, parties)
@@ -185,8 +186,8 @@ def _seconds_per_record(config: RunConfig, dataset: Dataset) -> float:
     scaling = scaling_of(dataset, partner)
     cells = dataset.cells(partner, Fold.TRAIN)
     few = np.unique(cells.compound)[: 2 * config.federation.batch]
-    records = records_of(dataset, scaling, cells.select(np.isin(cells.compound, few)))
-    trunk = Trunk(dataset.bits, config.model.hidden, dropout=config.model.dropout)
+    records = records_of(inputs_of(dataset, config.model), scaling, cells.select(np.isin(cells.compound, few)))
+    trunk = trunk_of(dataset, config.model)
     heads = Heads(len(scaling), trunk.width)
     trainer = PlainTrainer(Seat(partner=partner, records=records, seed=0), config=config.federation)
     return _timed(lambda: trainer.train_epoch(trunk, heads, records)) / len(records)
@@ -230,5 +231,5 @@ def _single_task_seconds(config: RunConfig, dataset: Dataset) -> float:
 
 def _memory_mb(config: RunConfig, dataset: Dataset, *, parties: int, bytes_up: float) -> float:
     """Return this process's peak so far plus every party's arrays and messages at once."""
-    layout: TensorLayout = trunk_layout(dataset.bits, config.model.hidden)
+    layout = layout_for(dataset.bits, config.model)
     return Meter.peak_rss_mb() + parties * (COPIES * 4 * layout.size + 2 * bytes_up) / 1e6

@@ -25,7 +25,7 @@ from securefl.dp.ledger import Budget, PrivacyLedger, Release
 from securefl.dp.noisy_sums import PARTNER_NEIGHBOURS
 from securefl.errors import BudgetExceededError, ParameterError
 from securefl.federation.sum_noise import SumNoise, sum_noise
-from securefl.learning.family import inputs_of
+from securefl.learning.family import inputs_of, require_private_step
 from securefl.learning.local import PrivateTraining
 from securefl.learning.private_plan import dp_record, private_plans, private_training, record_counts
 from securefl.recipes import Privacy, Recipe, Unit
@@ -64,6 +64,8 @@ def arm_privacy(recipe: Recipe, dataset: Dataset, *, config: RunConfig, length: 
 
 
 def _check(recipe: Recipe, privacy: Privacy, config: RunConfig) -> None:
+    if privacy.unit is Unit.RECORD:
+        require_private_step(config.model)
     if privacy.unit is Unit.RECORD and recipe.guarded:
         raise ParameterError("guard and record-level noise: a withheld row would tell, unpriced, which bits a partner lacks")
     if privacy.unit is Unit.PARTNER and recipe.scheme == "plaintext":

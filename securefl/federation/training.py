@@ -26,7 +26,7 @@ from securefl.federation.server_optimiser import server_optimiser
 from securefl.federation.starts import first_trunk, heads_of
 from securefl.federation.sum_noise import SumNoise
 from securefl.federation.threads import threads_for
-from securefl.learning.family import inputs_of, layout_of
+from securefl.learning.family import inputs_of, layout_of, require_private_step
 from securefl.learning.layout import TensorLayout
 from securefl.learning.local import PrivateTraining
 from securefl.learning.model import Model, PartnerHeads
@@ -193,7 +193,8 @@ def train_federated(
         ParameterError: ``tensors``, ``start`` or a bound doesn't fit.
         ProtocolAbort: a party stopped a round, too few were left for one, or a partner vetoed the first.
     """
-    _check_family(config, private)
+    if private is not None:
+        require_private_step(config.model)
     dataset = inputs_of(dataset, config.model)
     layout = layout_of(dataset, config.model)
     chosen = layout.only(tuple(tensors)) if tensors is not None else layout
@@ -223,11 +224,6 @@ def train_federated(
             partner.take_heads(heads_of(start, partner.number))
     scored = private is None and noise is None
     return _run(federation, count, config=config, scored=scored, progress=progress, observer=observer)
-
-
-def _check_family(config: RunConfig, private: PrivateTraining | None) -> None:
-    if private is not None and config.model.family != "mlp":
-        raise ParameterError(f"model.family={config.model.family!r} has no private step: record-level privacy needs 'mlp'")
 
 
 def _checked(rounds: int) -> int:

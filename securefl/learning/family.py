@@ -15,7 +15,7 @@ import torch
 from securefl.chem.dataset import Dataset
 from securefl.chem.graphs import ATOM_ROWS, cached_graphs, graphs_of
 from securefl.config import ModelConfig
-from securefl.errors import InputError
+from securefl.errors import InputError, ParameterError
 from securefl.learning.graph import GraphShape, graph_entries
 from securefl.learning.layout import TensorLayout, trunk_layout
 from securefl.learning.trunk import Trunk
@@ -55,6 +55,16 @@ def inputs_for(dataset: Dataset, *, graph: bool) -> Dataset:
     if dataset.graphs is None:
         raise InputError("the graph family needs graphs, the dataset has none: use securefl.learning.family.with_graphs")
     return dataclasses.replace(dataset, fingerprints=dataset.graphs.presence)
+
+
+def require_private_step(model: ModelConfig) -> None:
+    """Return if gradients of single records can be taken apart in this family, as record-level privacy needs.
+
+    Raises:
+        ParameterError: they can't.
+    """
+    if model.family != "mlp":
+        raise ParameterError(f"model.family={model.family!r} has no private step: record-level privacy needs 'mlp'")
 
 
 def graph_shape(model: ModelConfig) -> GraphShape | None:
