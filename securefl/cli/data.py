@@ -26,6 +26,7 @@ from securefl.cli import data_options as o
 from securefl.cli.export import export
 from securefl.cli.output import emit_json, emit_table
 from securefl.cli.progress import progress_bar
+from securefl.cli.shards import shards
 from securefl.config import DataConfig, parse_data
 from securefl.errors import InputError
 from securefl.evaluation.run import data_record
@@ -34,6 +35,7 @@ from securefl.types import Secret, SystemRng
 app = typer.Typer(help="Prepare datasets from your own tables or from a ChEMBL release, and export them.", no_args_is_help=True)
 
 app.command("export")(export)
+app.command("shards")(shards)
 
 
 @app.command("prepare")

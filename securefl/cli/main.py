@@ -13,7 +13,23 @@ from types import TracebackType
 
 import typer
 
-from securefl.cli import aggregate, attack, data, demo, doctor, dp, gate, keys, predict, report, roster, run, sweep, transcript
+from securefl.cli import (
+    aggregate,
+    attack,
+    data,
+    demo,
+    doctor,
+    dp,
+    gate,
+    keys,
+    predict,
+    report,
+    roster,
+    run,
+    sweep,
+    train,
+    transcript,
+)
 from securefl.errors import SecureFLError
 
 EXIT_CODES = (
@@ -43,6 +59,7 @@ app.command("sweep")(sweep.sweep)
 app.command("attack")(attack.attack)
 app.command("aggregate")(aggregate.aggregate)
 app.command("gate")(gate.gate)
+app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("doctor")(doctor.doctor)
 

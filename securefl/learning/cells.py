@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -92,7 +92,7 @@ class Records:
         fingerprints: CSR uint8, shape (n, bits): row ``i`` is record ``i``.
         compound: int32 (n,), the dataset's row of each record.
         start: int64 (n + 1,): the cells of record ``i`` are ``start[i]`` to ``start[i + 1]``.
-        task: int64 (m,), 0 to ``tasks`` - 1. target: float32 (m,), scaled. relation: int8 (m,).
+        task: int64 (m,), or less on disk, 0 to ``tasks`` - 1. target: float32 (m,), scaled. relation: int8 (m,).
         binary: bool (tasks,).
         graphs: every molecule of the dataset, by its row there, for the graph family.
         weight: float32 (tasks,), what each task's losses are multiplied by; ``None`` is 1 for all.
@@ -101,7 +101,7 @@ class Records:
     fingerprints: sp.csr_matrix
     compound: NDArray[np.int32]
     start: NDArray[np.int64]
-    task: NDArray[np.int64]
+    task: NDArray[np.integer]
     target: NDArray[np.float32]
     relation: NDArray[np.int8]
     binary: NDArray[np.bool_]
@@ -123,11 +123,8 @@ class Records:
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[SparseBatch, CellBatch]:
         """Return the fingerprints and the cells of ``rows``, int64 (B,), in that order."""
-        counts = self.start[rows + 1] - self.start[rows]
-        row = np.repeat(np.arange(len(rows)), counts)
-        before = np.repeat(np.cumsum(counts) - counts, counts)
-        cell = np.repeat(self.start[rows], counts) + np.arange(len(row)) - before
-        task = self.task[cell]
+        row, cell = self._cells_of(rows)
+        task = self.task[cell].astype(np.int64, copy=False)
         cells = CellBatch(
             torch.from_numpy(row),
             torch.from_numpy(task),
@@ -138,6 +135,26 @@ class Records:
         )
         graph = None if self.graphs is None else graph_batch(self.graphs.select(self.compound[rows]))
         return batch_of(self.fingerprints, rows, graph), cells
+
+    def _cells_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return, for each cell of ``rows``, the place of its record in ``rows``, and its own number."""
+        counts = self.start[rows + 1] - self.start[rows]
+        row = np.repeat(np.arange(len(rows)), counts)
+        before = np.repeat(np.cumsum(counts) - counts, counts)
+        return row, np.repeat(self.start[rows], counts) + np.arange(len(row)) - before
+
+    def select(self, rows: NDArray[np.int64]) -> Records:
+        """Return the records ``rows``, in that order."""
+        _, cell = self._cells_of(rows)
+        return replace(
+            self,
+            fingerprints=self.fingerprints[rows],
+            compound=self.compound[rows],
+            start=np.append(0, np.cumsum(self.start[rows + 1] - self.start[rows])),
+            task=self.task[cell],
+            target=self.target[cell],
+            relation=self.relation[cell],
+        )
 
     def batches(self, size: int, shuffle: np.random.Generator) -> Iterator[tuple[SparseBatch, CellBatch]]:
         """Yield every record once, in one shuffled order, ``size`` at a time; the last batch may be short."""
@@ -169,7 +186,13 @@ def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records
         relation=cells.relation[order].astype(np.int8),
         binary=scaling.binary,
         graphs=dataset.graphs,
+        weight=_weights(dataset, scaling),
     )
+
+
+def _weights(dataset: Dataset, scaling: Scaling) -> NDArray[np.float32] | None:
+    weight = np.array([dataset.tasks[task].weight for task in scaling.tasks], dtype=np.float32)
+    return None if (weight == 1).all() else weight
 
 
 def joined(parts: list[Records]) -> Records:

@@ -45,7 +45,7 @@ class Seat:
     """What a trainer is built for: ``partner`` counts from 0, ``seed`` is this partner's own seed of the run."""
 
     partner: int
-    records: Records
+    records: RecordSource
     seed: int
 
 
