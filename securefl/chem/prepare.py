@@ -146,6 +146,8 @@ def build(
     rows.relation[classes[rows.source]] = 0
     merged = merge_replicates(rows, classes, max_spread=config.max_spread)
     rejects += merged.rejects
+    if not len(merged.cells):
+        raise InputError(f"{table.name}: no value is left: {summarise(rejects)}")
     names = compounds.groups(config, key)
     base = _folds(table, compounds, names, config, key)
     fold = base.copy()

@@ -7,9 +7,10 @@ import hmac
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from securefl.chem.dataset import Fold
-from securefl.chem.folds import audit_mask, clusters, random_folds, scaffold_folds, time_folds
+from securefl.chem.folds import audit_mask, clusters, minhash_clusters, random_folds, scaffold_folds, time_folds
 from securefl.chem.keyed import Usage, bit_order, derive, key_check, public_key, uniform
 from securefl.errors import ParameterError
 from securefl.types import Secret
@@ -95,3 +96,37 @@ def test_time_folds_test_the_newest() -> None:
 
 def test_clusters_are_numbered_by_name() -> None:
     assert clusters(["b", "a", "b", "c"]).tolist() == [1, 0, 1, 2]
+
+
+def near_copies(n: int, share: float, size: int = 60) -> list[NDArray[np.uint32]]:
+    """Pairs of hash sets that have ``share`` (Jaccard) in common, one after the other."""
+    draw = np.random.default_rng(0)
+    common = round(2 * size * share / (1 + share))
+    found = []
+    for _ in range(n):
+        pool = draw.choice(2**32, 2 * size - common, replace=False).astype(np.uint32)
+        found += [np.sort(pool[:size]), np.sort(pool[size - common :])]
+    return found
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_minhash_clusters_two_molecules_by_their_similarity(share: float) -> None:
+    pairs = near_copies(1500, share)
+    names = minhash_clusters(pairs, [""] * len(pairs), key=KEY)
+    jaccard = len(np.intersect1d(pairs[0], pairs[1])) / len(np.union1d(pairs[0], pairs[1]))
+    together = np.mean([a == b for a, b in zip(names[::2], names[1::2], strict=True)])
+    # Four standard deviations: a false alarm in 16,000 keys. The control: a similarity a fifth away is told apart.
+    limit = 4 * np.sqrt(jaccard**2 * (1 - jaccard**2) / 1500)
+    assert abs(together - jaccard**2) < limit
+    assert abs(together - min(1, jaccard + 0.2) ** 2) > limit
+
+
+def test_minhash_is_keyed_and_each_molecule_is_on_its_own() -> None:
+    rows = near_copies(50, 0.5)
+    keys = [f"{i:014d}-UHFFFAOYSA-N" for i in range(100)]
+    names = minhash_clusters(rows, keys, key=KEY)
+    assert minhash_clusters(rows[7:8], keys[7:8], key=KEY) == names[7:8]
+    assert minhash_clusters(rows[::-1], keys, key=KEY) == names[::-1]
+    assert minhash_clusters(rows, keys, key=public_key(1)) != names
+    assert minhash_clusters([np.zeros(0, dtype=np.uint32)], keys[:1], key=KEY) == ["empty:00000000000000"]

@@ -99,3 +99,41 @@ def test_what_does_not_fit_is_named(mixed: Dataset, tmp_path: Path) -> None:
     sp.save_npz(folder / "reg_T11_x.npz", sp.hstack([x, x], format="csr"))
     with pytest.raises(InputError, match="must agree"):
         read_matrices({"e": folder, "f": fresh("f")}, "reg")
+
+
+def test_weights_and_auxiliary_tasks_travel(mixed: Dataset, tmp_path: Path) -> None:
+    tasks = [replace(t, weight=1 + i / 4, judged=t.kind is TaskKind.REGRESSION) for i, t in enumerate(mixed.tasks)]
+    dataset = replace(mixed, tasks=tuple(tasks))
+    owner = next(task.partner for task in tasks if not task.judged)
+    write_matrices(dataset, owner, tmp_path / "p")
+    assert not (tmp_path / "p" / "cls_T11_x.npz").exists()
+    for kind, judged in (("clsaux", False), ("reg", True)):
+        back = read_matrices({"p": tmp_path / "p"}, "clsaux" if kind == "clsaux" else "reg")
+        mine = [task for task in tasks if task.partner == owner and task.judged is judged]
+        assert [(task.weight, task.judged) for task in back.tasks] == [(task.weight, judged) for task in mine]
+    (tmp_path / "p" / "reg_weights.csv").unlink()
+    assert {task.weight for task in read_matrices({"p": tmp_path / "p"}, "reg").tasks} == {1.0}
+
+
+def test_counts_travel(mixed: Dataset, tmp_path: Path) -> None:
+    counted = mixed.fingerprints.copy()
+    counted.data = (counted.data * 3).astype(np.uint8)
+    write_matrices(replace(mixed, fingerprints=counted), 0, tmp_path / "p")
+    back = read_matrices({"p": tmp_path / "p"}, "reg")
+    assert set(back.fingerprints.data.tolist()) == {3}
+    assert back.fingerprints.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("task_id,weight\n0,1\n", "is no table of task_id, training_weight"),
+        ("task_id,training_weight\n0,1\n", "lists 1 tasks, must list 0 to"),
+        ("task_id,training_weight\n0,heavy\n", "is no table of task_id, training_weight"),
+    ],
+)
+def test_bad_weights_are_named(mixed: Dataset, tmp_path: Path, text: str, reason: str) -> None:
+    write_matrices(mixed, 0, tmp_path / "p")
+    (tmp_path / "p" / "reg_weights.csv").write_text(text)
+    with pytest.raises(InputError, match=reason):
+        read_matrices({"p": tmp_path / "p"}, "reg")

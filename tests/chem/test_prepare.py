@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from molecules import long_table, structures
 
+from securefl.chem.compounds import Description, Recipe, describe
 from securefl.chem.dataset import Dataset, Fold, Relation, TaskKind
 from securefl.chem.folder import load, load_rejects, read_manifest
 from securefl.chem.keyed import bit_order, public_key
@@ -241,3 +242,58 @@ def test_stated_licence_and_citation_travel(tmp_path: Path, cache: Path) -> None
 
 def test_the_structures_that_the_tests_use_are_enough() -> None:
     assert len(structures()) == len(set(structures())) == 500
+
+
+class Killed(BaseException):
+    """What a test raises in the middle of the structures."""
+
+
+def test_a_killed_run_keeps_its_finished_blocks(small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("securefl.chem.cache.BLOCK", 100)
+    monkeypatch.setattr("securefl.chem.compounds.CHUNK", 50)
+    described: list[str] = []
+
+    def counted(one: str, recipe: Recipe) -> Description:
+        described.append(one)
+        return describe(one, recipe)
+
+    monkeypatch.setattr("securefl.chem.compounds.describe", counted)
+
+    def kill(what: str, done: int, total: int) -> None:
+        if done == 350:
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepare(table(long_table()), CONFIG, tmp_path / "d", key=KEY, progress=kill)
+    assert len(described) == 350
+    assert len(list((tmp_path / "d.unfinished").iterdir())) == 3
+    # A file that was damaged on the way is computed again.
+    next((tmp_path / "d.unfinished").iterdir()).write_bytes(b"damaged")
+    seen: list[int] = []
+
+    def watch(what: str, done: int, total: int) -> None:
+        seen.append(done)
+
+    dataset = prepare(table(long_table()), CONFIG, tmp_path / "d", key=KEY, progress=watch)
+    assert len(described) == 350 + 300
+    assert seen[0] == 200
+    assert seen[-1] == 500
+    assert dataset.sha256 == small.sha256
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_what_nobody_can_use_is_one_clear_line_and_leaves_no_dataset(tmp_path: Path, cache: Path) -> None:
+    content = long_table(tasks=1)
+    huge = column(content, "smiles", ["C" * (101 + i) for i in range(500)])
+    with pytest.raises(InputError, match=r"no parsable SMILES: 101 heavy atoms, must be 1 to 100 \(1 row\); .*"):
+        prepare(table(huge), CONFIG, tmp_path / "d", key=KEY)
+    mixed = column(content, "relation", [("<", ">")[i % 2] for i in range(500)])
+    with pytest.raises(InputError, match=r"no task is left: task: 0 exact training values, must be >= 10"):
+        prepare(table(mixed), CONFIG, tmp_path / "d", key=KEY, cache=cache)
+    doubled = pa.concat_tables([column(content, "relation", ["<"] * 500), column(content, "relation", [">"] * 500)])
+    with pytest.raises(InputError, match=r"contradicting < and > for one compound"):
+        prepare(table(doubled), CONFIG, tmp_path / "d", key=KEY, cache=cache)
+    unknown = column(content, "relation", ["about"] * 500)
+    with pytest.raises(InputError, match=r"no usable row of 500: unknown relation \(500 rows\)"):
+        table(unknown)
+    assert not (tmp_path / "d").exists()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from molecules import long_table, write_csv
 
-from securefl.chem.dataset import Relation, TaskKind
+from securefl.chem.dataset import Dataset, Relation, TaskKind
 from securefl.chem.keyed import public_key
 from securefl.chem.prepare import prepare
-from securefl.chem.table import Columns, Table, table_of
-from securefl.chem.tuner import read_tuner, write_tuner
+from securefl.chem.table import Columns, Role, Table, table_of
+from securefl.chem.tuner import read_tuner, table_of_partner, tuner_files, write_tuner
 from securefl.config import DataConfig
 from securefl.errors import InputError
 
@@ -114,6 +115,42 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_powers_can_be_kept(tmp_path: Path) -> None:
+    read(tmp_path, "a,ADME,True,,,high\n", "1,a,=,1000000\n")
+    table = read_tuner(*tuner_files(tmp_path), undo_powers=False)
+    assert rows_of(table) == {("a", "CCO", 1_000_000.0, 0)}
+    assert table.notes == ()
+
+
+def test_auxiliary_assays_weigh_a_tenth_and_thresholds_share(tmp_path: Path) -> None:
+    table = read(tmp_path, "h,AUX_HTS,False,5,6,high\no,OTHER,True,,,high\n", "1,h,=,5.5\n1,o,=,5.5\n")
+    assert table.task.names == ("h >= 5", "h >= 6", "o")
+    assert table.roles == (Role(0.05, auxiliary=True), Role(0.05, auxiliary=True), Role())
+
+
+def test_a_folder_lacks_a_table(tmp_path: Path) -> None:
+    write_csv(tmp_path / "T0.csv", T0)
+    with pytest.raises(InputError, match=r"T1\.csv \(or \.csv\.gz, \.parquet\) is missing"):
+        tuner_files(tmp_path)
+
+
+def test_a_partners_part_of_a_dataset_comes_back(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    smiles = tuple("C" * (i + 1) for i in range(len(tiny_dataset.smiles)))
+    tasks = tuple(replace(task, judged=i % 4 != 0) for i, task in enumerate(tiny_dataset.tasks))
+    dataset = replace(tiny_dataset, smiles=smiles, tasks=tasks)
+    write_tuner(table_of_partner(dataset, 1), tmp_path)
+    back = read_tuner(*tuner_files(tmp_path))
+    cells = dataset.cells(1)
+    assert rows_of(back) == {
+        (tasks[task].name, smiles[compound], round(float(str(value)), 6), int(relation))
+        for task, compound, value, relation in zip(cells.task, cells.compound, cells.value, cells.relation, strict=True)
+    }
+    role = dict(zip(back.task.names, back.roles, strict=True))
+    assert all(role[task.name].auxiliary is not task.judged for task in tasks if task.partner == 1)
+    with pytest.raises(InputError, match="holds no structures"):
+        table_of_partner(replace(dataset, smiles=("",) * len(smiles)), 1)
+
+
 @pytest.mark.shared
 def test_the_public_set_is_read(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "03_melloddy_tuner_format"
@@ -122,6 +159,10 @@ def test_the_public_set_is_read(shared_data: Path, tmp_path: Path) -> None:
     [note] = table.notes
     assert note.startswith("10**x undone by log10 in 85 assays with 31398 values")
     assert table.value.max() < 18
+    # The bound is not delicate: the logarithms leave a wide gap.
+    kept = read_tuner(folder / "T0.csv", folder / "T1.csv.gz", folder / "T2.csv.gz", undo_powers=False)
+    largest = {name: kept.value[kept.task.code == code].max() for code, name in enumerate(kept.task.names)}
+    assert [sum(one > bound for one in largest.values()) for bound in (20, 100, 1_000)] == [85, 85, 85]
     few = table.select(np.isin(table.task.code, np.argsort(-np.bincount(table.task.code))[3:9]) & (table.smiles.code % 8 == 0))
     few = table_of_used(few)
     config = DataConfig(bits=512, partners=2, sizes="equal", min_train=5, min_test=0, min_train_class=5, min_test_class=0)
