@@ -1,7 +1,7 @@
 """What a report rests on, file by file: SHA-256 and size of everything in a run's folder that its figures come from.
 
 Left out are what the report itself writes, caches (``data``, ``shadows``: the dataset is named by its own hash in ``run.json``)
-and the folders of a sweep's own runs, of which ``sweep/options.json`` is the result.
+the folders of a sweep's own runs, of which ``sweep/options.json`` is the result, and what a crate holds beside a run's files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from securefl.errors import InputError
 from securefl.evidence import InputRecord
 
-CACHES = ("data", "shadows", "sweep")
+CACHES = ("data", "shadows", "sweep", "policy", "prices", "ro-crate-metadata.json")
 SWEEP_FILE = "sweep/options.json"
 OUTPUT_STEM = "report"
 """Every file or folder of a run whose name begins so was written by the report."""

@@ -102,7 +102,9 @@ def answer(report: ReportRecord) -> Answer:
     unsettled = [arm for arm in choice if arm not in failing and arm not in clear]
     if clear:
         stay = f"{len(clear)} of {len(choice)} options stay" if len(clear) > 1 else f"One of {len(choice)} options stays"
-        headline, tone = f"{stay} within the risk appetite in every view that was tested: {joined(clear)}.", "pass"
+        headline = f"{stay} within the risk appetite in every view that was tested: {joined(clear)}."
+        # A view that nobody tested is no pass, so neither is the page.
+        tone = "inconclusive" if untested else "pass"
     else:
         headline = "No option stays within the risk appetite in every view that was tested."
         tone = "fail" if failing else "inconclusive"

@@ -67,6 +67,23 @@ def _frame(axes: Axes, shown: Sequence[Point], wide: bool) -> float:
     return reach + 0.35
 
 
+def front(shown: Sequence[Point]) -> list[Point]:
+    """Return the options that no other option beats in both leak and performance, from the safest on."""
+    best: list[Point] = []
+    choice = [point for point in shown if point.arm.scheme is not None and not point.arm.forbidden]
+    for point in sorted(choice, key=lambda p: (p.worst.used or 0.0, -p.arm.performance.mean)):
+        if not best or point.arm.performance.mean > best[-1].arm.performance.mean:
+            best.append(point)
+    return best
+
+
+def _front(axes: Axes, shown: Sequence[Point]) -> None:
+    places = [(_stretched(p.worst.used or 0.0), p.arm.performance.mean) for p in front(shown)]
+    if len(places) > 1:
+        x, y = zip(*places, strict=True)
+        axes.step(x, y, where="post", color=color("muted"), linewidth=1.2, linestyle=(0, (5, 3)), zorder=2)
+
+
 def trade_off(shown: Sequence[Point], width: int) -> Figure:
     """Return performance (up is better) against the largest share of the appetite that an attack takes (left is better)."""
     wide = width == WIDE
@@ -83,6 +100,7 @@ def trade_off(shown: Sequence[Point], width: int) -> Figure:
         (dot,) = axes.plot([x], [seen.mean], color=tint, markersize=10, markerfacecolor=face, zorder=4)
         dot.set_marker(arm_marker(point.arm.name))
         dot.set_gid(hover(f"{point.arm.name}: {told(worst)}"))
+    _front(axes, shown)
     end = _frame(axes, shown, wide)
     low_y, high_y = axes.get_ylim()
     axes.set_ylim(low_y - 0.1 * (high_y - low_y), high_y)
