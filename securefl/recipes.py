@@ -59,6 +59,15 @@ class Recipe:
     privacy: Privacy | None = None
 
     @property
+    def arm(self) -> str:
+        """The arm's name in full: :func:`recipe_of` gives the recipe back."""
+        parts: list[str] = [self.scheme, *(["guard"] if self.guarded else [])]
+        if self.privacy is not None:
+            unit = next(name for name, unit in _UNITS.items() if unit is self.privacy.unit)
+            parts.append(unit if self.privacy.epsilon is None else f"{unit}={self.privacy.epsilon:g}")
+        return "+".join(parts)
+
+    @property
     def warm_start(self) -> str | None:
         """The arm whose checkpoint a homomorphic arm may continue; a private one must not: that would be unpriced."""
         if self.scheme not in HOMOMORPHIC or self.privacy is not None:

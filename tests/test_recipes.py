@@ -26,6 +26,8 @@ from securefl.recipes import Privacy, Recipe, Unit, needed_arm, recipe_of
 )
 def test_a_name_is_its_recipe(name: str, recipe: Recipe | None) -> None:
     assert recipe_of(name) == recipe
+    if recipe is not None:
+        assert recipe_of(recipe.arm) == recipe
 
 
 @pytest.mark.parametrize(
