@@ -81,8 +81,10 @@ class NoiseBudget:
             raise ParameterError(f"attempts={self.attempts} must be in 1..{MAXIMUM_ATTEMPTS}")
         if not 20 <= self.statistical_bits <= 128:
             raise ParameterError(f"statistical_bits={self.statistical_bits} must be in 20..128")
-        if self.plain_bits > MAXIMUM_PLAIN_BITS or self.smudging_bits > MAXIMUM_SMUDGING_BITS:
+        if self.plain_bits > MAXIMUM_PLAIN_BITS:
             raise CapacityError(f"sums of {self.plain_bits} bits must have <= {MAXIMUM_PLAIN_BITS}")
+        if self.smudging_bits > MAXIMUM_SMUDGING_BITS:
+            raise CapacityError(f"smudging of {self.smudging_bits} bits must have <= {MAXIMUM_SMUDGING_BITS}")
         if self.noise_bound >= self.ring.modulus >> (self.plain_bits + 1):
             needed = math.log2(self.noise_bound) + self.plain_bits + 1
             raise CapacityError(
