@@ -116,6 +116,7 @@ def _records(job: Job, attack: Attack[Any], answer: Answer, seconds: float) -> l
                 "ci_high": score.high,
                 "chance": score.chance,
                 "min_certifiable_fpr": score.min_certifiable_fpr,
+                "roc": score.roc,
             }
         )
         for score in result.scores

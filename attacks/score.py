@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from scipy.stats import beta, norm, rankdata
 
 from securefl.errors import ParameterError
+from securefl.evidence import RocPointRecord
 
 CONFIDENCE = 0.95
+ROC_POINTS = 24
 Scores = NDArray[np.float64]
 
 
@@ -28,7 +30,7 @@ class Score:
     """A metric's ``value`` with its 95 % interval; ``k`` of ``n`` where it is a count.
 
     ``chance`` is what a trivial attack without the release reaches. ``min_certifiable_fpr`` is the lowest false positive rate
-    that this number of non-members can certify.
+    that this number of non-members can certify. ``roc`` is the whole curve, thinned, where the metric is its area.
     """
 
     metric: str
@@ -39,6 +41,7 @@ class Score:
     k: int | None = None
     n: int | None = None
     min_certifiable_fpr: float | None = None
+    roc: tuple[RocPointRecord, ...] = ()
 
 
 def clopper_pearson(k: int, n: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -97,6 +100,24 @@ def _spread(placements: Scores, cluster: NDArray[np.int64] | None) -> float:
     return float(count / max(count - 1, 1) * np.square(centred).sum() / len(placements) ** 2)
 
 
+def roc_points(members: Scores, non_members: Scores) -> tuple[RocPointRecord, ...]:
+    """Return the ROC curve at false positive rates that are equal steps on a log scale, with exact intervals.
+
+    A rate is one that the non-members have: k of them are accused, and with them every member who scores higher.
+    """
+    m, n = len(members), len(non_members)
+    ranked = np.sort(non_members)[::-1]
+    accused = np.unique(np.rint(np.geomspace(1, n, ROC_POINTS)).astype(np.int64))
+    points = []
+    for k in accused:
+        caught = int((members > ranked[k - 1]).sum())
+        low, high = clopper_pearson(caught, m)
+        # the member's score must beat the k-th highest non-member's, so k - 1 of these are accused with it
+        rates = {"fpr": (k - 1) / n, "tpr": caught / m, "low": low, "high": high}
+        points.append(RocPointRecord.model_validate({name: round(float(rate), 6) for name, rate in rates.items()}))
+    return tuple(points)
+
+
 def auc(
     members: Scores,
     non_members: Scores,
@@ -127,7 +148,7 @@ def auc(
     if value in (0.0, 1.0):
         reach = 1.0 - min_certifiable_fpr(min(len(members), len(non_members)), confidence=confidence)
         low, high = (0.0, 1.0 - reach) if value == 0.0 else (reach, 1.0)
-    return Score(metric="auc", value=value, low=low, high=high, chance=0.5)
+    return Score(metric="auc", value=value, low=low, high=high, chance=0.5, roc=roc_points(members, non_members))
 
 
 def _logit_interval(value: float, error: float, confidence: float) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from securefl.record_base import Record as Record
 
 SCHEMA_VERSION = "1.0"
 View = Literal["V0", "V1", "V2", "V2c", "V3", "V4", "V5"]
-Release = Literal["as-run", "exposed", "model"]
+Release = Literal["as-run", "exposed", "model", "course"]
 
 
 class DpRecord(Record):
@@ -267,6 +267,7 @@ class ReportRecord(Record):
     arms: tuple[ArmRecord, ...]
     attacks: tuple[AttackRecord, ...]
     controls: tuple[ControlRecord, ...]
+    conformance: tuple[ConformanceRecord, ...] = ()
     verdicts: tuple[VerdictRecord, ...]
     arm_verdicts: tuple[VerdictRecord, ...] = Field((), description="the same rule for each arm in each view")
     appetite: AppetiteRecord | None = None

@@ -74,7 +74,9 @@ def _audits(run: Path, arms: Sequence[ArmRecord]) -> AuditRecord:
     audits = [read_record(AuditRecord, path) for path in sorted(run.glob("attacks/*.json"))]
     attacks = [attack for audit in audits for attack in audit.attacks]
     seen = {control.model_dump_json(): control for audit in audits for control in audit.controls}
+    played = [one for audit in audits for one in audit.conformance]
     return AuditRecord(
+        conformance=tuple(sorted(played, key=lambda one: rank.get(one.arm, len(rank)))),
         attacks=tuple(sorted(attacks, key=lambda a: rank.get(a.arm, len(rank)))),
         controls=tuple(sorted(seen.values(), key=lambda c: rank.get(c.arm or "", -1))),
     )
@@ -110,7 +112,7 @@ def assemble(run: Path, terms: Terms = SHIPPED) -> tuple[ReportRecord, Appetite]
     arms = _arms(run, [str(name) for name in ran.config.get("arms", ())])
     audit = _audits(run, arms)
     timing = _timing(run, arms)
-    of_views, of_arms = verdicts(arms, audit.attacks, audit.controls, appetite)
+    of_views, of_arms = verdicts(arms, audit, appetite)
     sweep = run / SWEEP_FILE
     report = ReportRecord(
         toolkit=ran.toolkit,
@@ -121,6 +123,7 @@ def assemble(run: Path, terms: Terms = SHIPPED) -> tuple[ReportRecord, Appetite]
         arms=arms,
         attacks=audit.attacks,
         controls=audit.controls,
+        conformance=audit.conformance,
         verdicts=of_views,
         arm_verdicts=of_arms,
         appetite=_stated(appetite),

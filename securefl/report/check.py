@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from securefl.errors import InputError
-from securefl.records import ReportRecord, VerdictRecord
+from securefl.records import AuditRecord, ReportRecord, VerdictRecord
 from securefl.report.appetite import Appetite
 from securefl.report.verdicts import verdicts
 
@@ -14,7 +14,8 @@ def check(report: ReportRecord, appetite: Appetite, *, arm: str | None = None) -
     Raises:
         InputError: the report has no such arm.
     """
-    of_views, of_arms = verdicts(report.arms, report.attacks, report.controls, appetite)
+    audit = AuditRecord(attacks=report.attacks, controls=report.controls, conformance=report.conformance)
+    of_views, of_arms = verdicts(report.arms, audit, appetite)
     if arm is None:
         return of_views
     found = tuple(verdict for verdict in of_arms if verdict.arm == arm)

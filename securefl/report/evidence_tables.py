@@ -68,6 +68,22 @@ def protocols_table(report: ReportRecord) -> Table:
     return Table(name="protocols", caption="Cryptographic conformance, from the transcripts", heads=heads, rows=tuple(rows))
 
 
+def deviations_table(report: ReportRecord) -> Table:
+    """Return every deviation from the protocol that was played: what our scheme did, and where the same one succeeds."""
+    rows = tuple(
+        (
+            text(title(one.name), one.broken_variant.rsplit("::", 1)[-1].replace("_", " "), kind="plain"),
+            text(one.view),
+            text(one.arm, one.scheme),
+            text(one.outcome, badge="fail" if one.outcome == "succeeded" else "pass"),
+            text(one.reason),
+        )
+        for one in report.conformance
+    )
+    heads = ("Deviation, and the test in which it succeeds without the defence", "View", "Arm", "Outcome here", "Reason")
+    return Table(name="deviations", caption="Deviations from the protocol that were played", heads=heads, rows=rows)
+
+
 def _policy(shown: ProtocolRecord) -> str:
     if shown.required is None:
         return "no roster in the transcript"

@@ -23,6 +23,7 @@ from securefl.report import numbers, tables
 from securefl.report.appetite import VIEWS, Appetite
 from securefl.report.conformance import single_decryptors, warnings_of
 from securefl.report.evidence_tables import (
+    deviations_table,
     estimates_table,
     inputs_table,
     openings_table,
@@ -178,6 +179,7 @@ def _tables(report: ReportRecord, judged: Sequence[Judged]) -> dict[str, tables.
         "question": question_table(report),
         "sweep": sweep_table(report),
         "protocols": protocols_table(report),
+        "deviations": deviations_table(report),
         "openings": openings_table(report),
         "estimates": estimates_table(report),
         "similarity": similarity_table(report.arms),

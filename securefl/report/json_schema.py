@@ -38,7 +38,8 @@ def verify_report(document: object) -> None:
     Raises:
         VerificationError: it doesn't fit; the message names the first place.
     """
-    errors = sorted(Draft202012Validator(generate()).iter_errors(document), key=lambda error: list(map(str, error.absolute_path)))
+    found = Draft202012Validator(generate()).iter_errors(document)
+    errors = sorted(found, key=lambda error: list(map(str, error.absolute_path)))
     if errors:
         where = "/".join(str(part) for part in errors[0].absolute_path) or "report.json"
         raise VerificationError(f"report.json does not fit its schema: {where}: {errors[0].message[:200]}")

@@ -11,8 +11,8 @@ from securefl.report.numbers import decimal, title
 
 RULE = (
     "Among the options that pass in every view that was tested, whose key no single party holds, and that are not settled to "
-    "be worse than training alone: the best mean performance; among those whose intervals contain that mean, the one that costs a "
-    "partner the least CPU time."
+    "be worse than training alone: the best mean performance; among those whose intervals contain that mean, the one that "
+    "costs a partner the least CPU time."
 )
 
 

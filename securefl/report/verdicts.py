@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from securefl.records import ArmRecord, AttackRecord, ControlRecord, VerdictRecord, View
+from securefl.records import ArmRecord, AttackRecord, AuditRecord, ConformanceRecord, ControlRecord, VerdictRecord, View
 from securefl.report.appetite import VIEWS, Appetite
 from securefl.report.numbers import figure, key, outcome, title
 
@@ -23,10 +23,14 @@ REFERENCE_ARM = "plaintext"
 """Every attack must succeed here to prove that it works: its controls count for all arms."""
 BLIND = "blind"
 """A control of this name never sees a model: where it tells members apart, membership figures measure the data's split."""
+DEVIATING: View = "V5"
+"""What this view may do is deviate, so deviations that come to nothing are evidence there; elsewhere they say nothing of leaks."""
 RULE = (
     "An attack fails its limit if its whole 95 % interval lies above it and is within its limit if the whole interval lies "
     "under it. An arm passes a view if every attack that ran there is within its limit and the controls held; it fails if one "
-    "attack is above; everything else is inconclusive. A view takes the verdict of its worst option. No attack: not tested."
+    "attack is above; everything else is inconclusive. A deviation from the protocol that succeeds fails its view. V5, the "
+    "view of those who deviate, passes if deviations were played and all were refused or came to nothing; any other view needs "
+    "a measured attack. A view takes the verdict of its worst option. No attack and no deviation: not tested."
 )
 
 
@@ -138,11 +142,18 @@ def _because(worst: Judged) -> str:
     return f"{told(worst)}, {_FINDINGS[worst.finding].format(limit=limit)}"
 
 
-def arm_verdict(arm: str, view: View, judged: Sequence[Judged], controls: Sequence[ControlRecord]) -> VerdictRecord:
-    """Return the verdict on one arm in one view, from the attacks that were judged anywhere."""
+def arm_verdict(
+    arm: str, view: View, judged: Sequence[Judged], controls: Sequence[ControlRecord], played: Sequence[ConformanceRecord] = ()
+) -> VerdictRecord:
+    """Return the verdict on one arm in one view, from the attacks that were judged and the deviations that were played."""
+    mine = [one for one in played if one.arm == arm and one.view == view]
+    broken_by = [one for one in mine if one.outcome == "succeeded"]
+    if broken_by:
+        why = f"the deviation {title(broken_by[0].name)} succeeded: {broken_by[0].reason}"
+        return VerdictRecord(view=view, arm=arm, verdict="fail", because=why)
     here = sorted((j for j in judged if j.attack.arm == arm and j.attack.view == view), key=lambda j: j.gravity, reverse=True)
     if not here:
-        return VerdictRecord(view=view, arm=arm, verdict="not tested", because="no attack was run in this view")
+        return _of_deviations(arm, view, mine)
     worst = here[0]
     if worst.finding is Finding.ABOVE:
         return VerdictRecord(view=view, arm=arm, verdict="fail", because=_because(worst))
@@ -156,6 +167,21 @@ def arm_verdict(arm: str, view: View, judged: Sequence[Judged], controls: Sequen
     strength = "the only attack" if len(here) == 1 else f"the strongest of {len(here)} attacks"
     held = f"{len(resting)} control{'s' if len(resting) > 1 else ''} held"
     return VerdictRecord(view=view, arm=arm, verdict="pass", because=f"{strength}, {_because(worst)}; {held}")
+
+
+def _of_deviations(arm: str, view: View, played: Sequence[ConformanceRecord]) -> VerdictRecord:
+    """Return the verdict of a view in which no attack was measured; none of the deviations succeeded."""
+    if not played:
+        return VerdictRecord(view=view, arm=arm, verdict="not tested", because="no attack was run in this view")
+    refused = sum(one.outcome == "refused" for one in played)
+    told = f"{len(played)} deviations from the protocol were played on {arm}: {refused} refused, {len(played) - refused} failed"
+    if view != DEVIATING:
+        lacking = "no attack on what this view sees was measured"
+        return VerdictRecord(view=view, arm=arm, verdict="inconclusive", because=f"{told}, but {lacking}")
+    if not all(one.broken_variant for one in played):
+        lacking = "a deviation has no variant on which it succeeds, so it proves nothing"
+        return VerdictRecord(view=view, arm=arm, verdict="inconclusive", because=f"{told}, but {lacking}")
+    return VerdictRecord(view=view, arm=arm, verdict="pass", because=f"{told}; each succeeds where its defence is taken out")
 
 
 def view_verdict(view: View, of_arms: Sequence[VerdictRecord]) -> VerdictRecord:
@@ -177,14 +203,15 @@ def view_verdict(view: View, of_arms: Sequence[VerdictRecord]) -> VerdictRecord:
 
 
 def verdicts(
-    arms: Sequence[ArmRecord], attacks: Sequence[AttackRecord], controls: Sequence[ControlRecord], appetite: Appetite
+    arms: Sequence[ArmRecord], audit: AuditRecord, appetite: Appetite
 ) -> tuple[tuple[VerdictRecord, ...], tuple[VerdictRecord, ...]]:
     """Return the verdict of every view and that of every arm in every view.
 
     Within a view the arms are judged by their gravest attack, and the gravest arm speaks for the view.
     """
-    judged = judge_all(attacks, appetite, controls)
-    of_arms = tuple(arm_verdict(arm.name, view, judged, controls) for arm in arms for view in VIEWS)
+    controls = audit.controls
+    judged = judge_all(audit.attacks, appetite, controls)
+    of_arms = tuple(arm_verdict(arm.name, view, judged, controls, audit.conformance) for arm in arms for view in VIEWS)
     order = {arm: position for position, arm in reversed(list(enumerate(j.attack.arm for j in judged)))}
     choice = options(arms)
     ranked = sorted((verdict for verdict in of_arms if verdict.arm in choice), key=lambda v: order.get(str(v.arm), len(judged)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from attacks.score import auc, clopper_pearson, membership_scores, min_certifiable_fpr, proportion, tpr_at_fpr
+from attacks.score import auc, clopper_pearson, membership_scores, min_certifiable_fpr, proportion, roc_points, tpr_at_fpr
 from securefl.errors import ParameterError
 
 
@@ -109,3 +109,17 @@ def test_bad_counts_and_scores_are_refused() -> None:
     score = proportion("recall", 3, 4, chance=0.1)
     assert (score.value, score.k, score.n, score.chance) == (0.75, 3, 4, 0.1)
     assert (score.low, score.high) == pytest.approx((0.194, 0.994), abs=1e-3)
+
+
+def test_the_roc_curve_rises_to_one_and_its_points_hold_in_the_data() -> None:
+    draw = np.random.default_rng(5)
+    members, non_members = draw.normal(0.5, 1.0, 400), draw.normal(0.0, 1.0, 300)
+    points = roc_points(members, non_members)
+    assert [p.fpr for p in points] == sorted({p.fpr for p in points})
+    assert points[0].fpr == 0.0
+    assert all(p.low <= p.tpr <= p.high for p in points)
+    for point in points:
+        threshold = np.sort(non_members)[::-1][round(point.fpr * 300)]
+        assert point.tpr == pytest.approx((members > threshold).mean(), abs=1e-6)
+    area = np.trapezoid([*(p.tpr for p in points), 1.0], [*(p.fpr for p in points), 1.0])
+    assert area == pytest.approx(auc(members, non_members).value, abs=0.03)

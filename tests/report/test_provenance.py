@@ -1,4 +1,4 @@
-"""Provenance: the same bytes, signatures, every changed byte of every file named, crates, the bill of materials, recomputation."""
+"""Provenance: the same bytes, signatures, every changed byte of every file named, crates, bills of materials, recomputation."""
 
 from __future__ import annotations
 

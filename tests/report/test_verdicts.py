@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from made_run import made_arm
 
 from securefl.errors import InputError
-from securefl.records import ArmRecord, AttackRecord, ControlRecord, VerdictRecord, View
+from securefl.records import ArmRecord, AttackRecord, AuditRecord, ConformanceRecord, ControlRecord, VerdictRecord, View
 from securefl.report.appetite import VIEWS, Appetite, load_appetite
 from securefl.report.verdicts import Finding, judge, judge_all, options, verdicts
 
@@ -51,6 +52,13 @@ def control(held: bool = True, **more: object) -> ControlRecord:
     )
 
 
+def audit_of(
+    attacks: Sequence[AttackRecord], controls: Sequence[ControlRecord], played: Sequence[ConformanceRecord] = ()
+) -> AuditRecord:
+    """Return an audit."""
+    return AuditRecord(attacks=tuple(attacks), controls=tuple(controls), conformance=tuple(played))
+
+
 def of_view(
     appetite: Appetite,
     attacks: list[AttackRecord],
@@ -59,7 +67,7 @@ def of_view(
     arms: tuple[ArmRecord, ...] = (MASKING,),
 ) -> VerdictRecord:
     """Return the verdict of one view."""
-    return next(v for v in verdicts(arms, attacks, controls, appetite)[0] if v.view == view)
+    return next(v for v in verdicts(arms, audit_of(attacks, controls), appetite)[0] if v.view == view)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +96,7 @@ def test_the_reason_names_attack_arm_release_figure_interval_and_limit(appetite:
 def test_a_view_without_an_attack_is_not_tested(appetite: Appetite) -> None:
     idle = [attack(None, None, status=status, metric=None, reason="later") for status in ("not_run", "refused")]
     for attacks in ([], idle):
-        found = verdicts((MASKING,), attacks, [control()], appetite)
+        found = verdicts((MASKING,), audit_of(attacks, [control()]), appetite)
         assert {v.verdict for v in found[0]} == {"not tested"}
         assert {v.verdict for v in found[1]} == {"not tested"}
         assert [v.view for v in found[0]] == list(VIEWS)
@@ -159,6 +167,43 @@ def test_a_lost_compound_speaks_before_a_lost_bit(appetite: Appetite) -> None:
     bits = attack(0.99, 1.0, asset="substructure", value=0.99)
     compound = attack(0.2, 0.3, name="recovery of compounds")
     assert "compounds" in of_view(appetite, [bits, compound], [control()]).because
+
+
+def deviation(outcome: str, view: View = "V5", broken: str = "tests/x.py::test_y") -> ConformanceRecord:
+    """Return a deviation that was played."""
+    base = {"name": "mask_reuse", "view": view, "arm": "masking", "scheme": "masking", "reason": "round number was used before"}
+    return ConformanceRecord.model_validate(base | {"outcome": outcome, "broken_variant": broken})
+
+
+@pytest.mark.parametrize(
+    ("played", "verdict"),
+    [
+        ([], "not tested"),
+        (["refused", "failed"], "pass"),
+        (["refused", "succeeded"], "fail"),
+    ],
+)
+def test_deviations_decide_where_nothing_was_measured(appetite: Appetite, played: list[str], verdict: str) -> None:
+    audit = audit_of([], [], [deviation(outcome) for outcome in played])
+    found = next(v for v in verdicts((MASKING,), audit, appetite)[0] if v.view == "V5")
+    assert found.verdict == verdict
+
+
+def test_refused_deviations_say_nothing_about_what_another_view_sees(appetite: Appetite) -> None:
+    audit = audit_of([], [], [deviation("refused", view="V2c")])
+    assert next(v for v in verdicts((MASKING,), audit, appetite)[0] if v.view == "V2c").verdict == "inconclusive"
+
+
+def test_a_deviation_that_never_succeeds_anywhere_proves_nothing(appetite: Appetite) -> None:
+    audit = audit_of([], [], [deviation("refused", broken="")])
+    assert next(v for v in verdicts((MASKING,), audit, appetite)[0] if v.view == "V5").verdict == "inconclusive"
+
+
+def test_a_deviation_that_succeeds_outweighs_an_attack_that_stays_within(appetite: Appetite) -> None:
+    safe = [attack(0.0, 0.03)]
+    for outcome, verdict in (("refused", "pass"), ("succeeded", "fail")):
+        audit = audit_of(safe, [control()], [deviation(outcome, view="V1")])
+        assert next(v for v in verdicts((MASKING,), audit, appetite)[0] if v.view == "V1").verdict == verdict
 
 
 @pytest.mark.parametrize(
