@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,16 @@ ECDF_POINTS = 51
 """A distribution over more units is kept at so many of them, evenly spaced in rank."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """One metric of the arm where it is defined, and of arm and rival where both are; without a rival these are empty."""
+
+    alone: TaskScores
+    ours: TaskScores
+    theirs: TaskScores
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contest:
     """An arm and its rivals: predictions of every cell of ``dataset``, one vector a seed; a rival that is missing is empty."""
 
@@ -58,66 +68,60 @@ class Contest:
         generator = np.random.default_rng(BOOTSTRAP_SEED)
         return resample_clusters(self.dataset.cluster[tested], generator=generator, resamples=self.resamples)
 
-    def duel(self, metric: Metric, tasks: Sequence[TaskCells], draws: ClusterResamples) -> tuple[TaskScores, TaskScores]:
-        """Return the scores of the arm and of the rival on ``tasks``, where both are defined."""
-        seeds = len(self.arm)
-        ours = task_scores(metric, tasks, slice(0, seeds), draws, self.dataset.cluster)
-        theirs = task_scores(metric, tasks, slice(seeds, None), draws, self.dataset.cluster)
-        defined = np.isfinite(ours.value) & np.isfinite(theirs.value)
-        return ours.select(defined), theirs.select(defined)
+    @cached_property
+    def with_standalone(self) -> dict[Metric, Duel]:
+        """Every metric against standalone; a metric that no task of the fold allows is absent."""
+        return self._duels(self.standalone)
 
-    def solo(self, metric: Metric, tasks: Sequence[TaskCells], draws: ClusterResamples) -> TaskScores:
-        """Return the scores of the arm on ``tasks``, where they are defined."""
-        ours = task_scores(metric, tasks, slice(0, len(self.arm)), draws, self.dataset.cluster)
-        return ours.select(np.isfinite(ours.value))
+    @cached_property
+    def with_single_task(self) -> dict[Metric, Duel]:
+        """Every metric against the single-task models."""
+        return self._duels(self.single_task)
+
+    def _duels(self, rival: Sequence[Predictions]) -> dict[Metric, Duel]:
+        found = {}
+        for kind in TaskKind:
+            tasks = self.tasks(kind, rival)
+            if not tasks:
+                continue
+            metrics, seeds = [metric for metric in METRICS if metric.kind is kind], len(self.arm)
+            draws, cluster = self.draws(tasks), self.dataset.cluster
+            ours = task_scores(metrics, tasks, slice(0, seeds), draws, cluster)
+            theirs = task_scores(metrics, tasks, slice(seeds, None), draws, cluster) if rival else ours
+            for metric in metrics:
+                defined = np.isfinite(ours[metric].value)
+                both = defined & np.isfinite(theirs[metric].value) & bool(rival)
+                if defined.any():
+                    found[metric] = Duel(ours[metric].select(defined), ours[metric].select(both), theirs[metric].select(both))
+        return found
 
 
 def metric_records(contest: Contest) -> tuple[MetricRecord, ...]:
     """Return a record for each metric that some task of the fold allows."""
-    return tuple(record for kind in TaskKind for record in _of_kind(contest, kind))
-
-
-def _of_kind(contest: Contest, kind: TaskKind) -> list[MetricRecord]:
-    metrics = [metric for metric in METRICS if metric.kind is kind]
-    alone = contest.tasks(kind, contest.standalone)
-    forests = contest.tasks(kind, contest.single_task) if contest.single_task else []
     records = []
-    for metric in metrics:
-        record = metric_record(contest, metric, alone)
-        if record is None:
-            continue
-        if forests:
-            ours, theirs = contest.duel(metric, forests, contest.draws(forests))
-            record = record.model_copy(update={"delta_vs_single_task": _mean(gain(metric, ours, theirs))})
+    for metric, duel in contest.with_standalone.items():
+        record = _record(contest.dataset, metric, duel)
+        if contest.single_task and metric in contest.with_single_task:
+            other = contest.with_single_task[metric]
+            record = record.model_copy(update={"delta_vs_single_task": _mean(gain(metric, other.ours, other.theirs))})
         records.append(record)
-    return records
+    return tuple(records)
 
 
-def metric_record(contest: Contest, metric: Metric, tasks: Sequence[TaskCells]) -> MetricRecord | None:
-    """Return the arm's record of one metric with its comparison with standalone, or ``None`` if no task allows the metric."""
-    if not tasks:
-        return None
-    draws = contest.draws(tasks)
-    ours = contest.solo(metric, tasks, draws)
-    if not len(ours.tasks):
-        return None
+def _record(dataset: Dataset, metric: Metric, duel: Duel) -> MetricRecord:
     record = MetricRecord(
         name=metric.name,
         kind=metric.kind.value,
         higher_is_better=metric.higher_is_better,
-        n_tasks=len(ours.tasks),
-        value=_mean(ours),
-        ecdf=_ecdfs(contest.dataset, "value", ours.tasks, ours.value),
+        n_tasks=len(duel.alone.tasks),
+        value=interval_record(float(np.mean(duel.alone.value)), mean_over_tasks(duel.alone.resampled)),
+        ecdf=_ecdfs(dataset, "value", duel.alone.tasks, duel.alone.value),
     )
-    if not contest.standalone:
-        return record
-    return record.model_copy(update=_against(contest, metric, *contest.duel(metric, tasks, draws)))
+    return record.model_copy(update=_against(dataset, metric, duel.ours, duel.theirs)) if len(duel.ours.tasks) else record
 
 
-def _against(contest: Contest, metric: Metric, ours: TaskScores, theirs: TaskScores) -> dict[str, object]:
-    """Return the fields of a record that compare with standalone; none if no task is defined for both."""
-    if not len(ours.tasks):
-        return {}
+def _against(dataset: Dataset, metric: Metric, ours: TaskScores, theirs: TaskScores) -> dict[str, object]:
+    """Return the fields of a record that compare with standalone."""
     better = gain(metric, ours, theirs)
     room = np.abs(metric.perfect - theirs.value)
     riptop = np.divide(better.value, room, out=np.full_like(room, np.nan), where=room > 0)
@@ -132,9 +136,9 @@ def _against(contest: Contest, metric: Metric, ours: TaskScores, theirs: TaskSco
         "riptop_median": float(np.median(riptop[known])) if known.any() else None,
         "tasks_better": float(np.mean(better.value > 0)),
         "ecdf": (
-            *_ecdfs(contest.dataset, "value", ours.tasks, ours.value),
-            *_ecdfs(contest.dataset, "delta", ours.tasks, better.value),
-            *_ecdfs(contest.dataset, "riptop", ours.tasks[known], riptop[known]),
+            *_ecdfs(dataset, "value", ours.tasks, ours.value),
+            *_ecdfs(dataset, "delta", ours.tasks, better.value),
+            *_ecdfs(dataset, "riptop", ours.tasks[known], riptop[known]),
         ),
     }
 

@@ -36,16 +36,15 @@ def performance_record(
     record = found.pop(main.name, None)
     if record is None:
         raise InputError(f"no {main.kind.value} task has enough measured cells in the {contest.fold.name.lower()} fold")
-    tasks = contest.tasks(main.kind, contest.standalone)
-    scores = contest.solo(main, tasks, contest.draws(tasks))
-    delta = record.delta
+    tested = [cells.compound for cells in contest.tasks(main.kind, contest.standalone)]
+    scores, delta = contest.with_standalone[main].alone, record.delta
     return PerformanceRecord(
         metric=record.name,
         mean=record.value.mean,
         ci_low=record.value.low,
         ci_high=record.value.high,
         n_tasks=record.n_tasks,
-        n_compounds=len(np.unique(np.concatenate([cells.compound for cells in tasks]))),
+        n_compounds=len(np.unique(np.concatenate(tested))),
         delta_vs_standalone=delta.mean if delta else None,
         delta_ci_low=delta.low if delta else None,
         delta_ci_high=delta.high if delta else None,

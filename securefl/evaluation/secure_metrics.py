@@ -24,13 +24,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from securefl.chem.dataset import TaskKind
 from securefl.crypto.domain import Usage, tag
 from securefl.errors import ParameterError, ProtocolAbort
 from securefl.evaluation.bootstrap import interval_record
 from securefl.evaluation.comparison import Contest, gain
 from securefl.evaluation.metric_ledger import WIRE_ID, MetricLedger, lineage_of
-from securefl.evaluation.metrics import METRICS, Floats, Metric
+from securefl.evaluation.metrics import Floats, Metric
+from securefl.evaluation.task_scores import TaskScores
 from securefl.measures import ConsortiumRecord, LedgerLineRecord, ReleasedMetricRecord
 from securefl.quantize import Quantizer
 from securefl.secagg import run_round
@@ -116,23 +116,20 @@ def questions(contest: Contest) -> dict[Question, Answers]:
     """Return every partner's own answers to every question that some task of the fold can answer."""
     found: dict[Question, Answers] = {}
     owner = np.array([task.partner for task in contest.dataset.tasks])
-    for kind in TaskKind:
-        tasks = contest.tasks(kind, contest.standalone)
-        if not tasks:
-            continue
-        draws = contest.draws(tasks)
-        for metric in (metric for metric in METRICS if metric.kind is kind):
-            asked = {Question(metric, "value"): contest.solo(metric, tasks, draws)}
-            if contest.standalone:
-                asked[Question(metric, "delta")] = gain(metric, *contest.duel(metric, tasks, draws))
-            for question, scores in asked.items():
-                answers = {}
-                for partner in range(len(contest.dataset.partners)):
-                    own = scores.select(owner[scores.tasks] == partner)
-                    tasks_of = frozenset(own.tasks.tolist())
-                    answers[ClientId(partner + 1)] = Answer(tasks_of, own.value, own.resampled)
-                found[question] = answers
+    for metric, duel in contest.with_standalone.items():
+        asked = {Question(metric, "value"): duel.alone}
+        if len(duel.ours.tasks):
+            asked[Question(metric, "delta")] = gain(metric, duel.ours, duel.theirs)
+        for question, scores in asked.items():
+            found[question] = {
+                ClientId(partner + 1): _own(scores.select(owner[scores.tasks] == partner))
+                for partner in range(len(contest.dataset.partners))
+            }
     return found
+
+
+def _own(scores: TaskScores) -> Answer:
+    return Answer(frozenset(scores.tasks.tolist()), scores.value, scores.resampled)
 
 
 class Release:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset, Fold, TaskKind
 from securefl.config import BaselineConfig
-from securefl.evaluation.comparison import Contest, metric_record
+from securefl.evaluation.comparison import Contest, metric_records
 from securefl.evaluation.metrics import PROBABILITY_FLOOR, Floats, counted
 from securefl.evaluation.task_scores import Predictions, main_metric
 from securefl.learning.baselines import Family, SingleTaskParams, single_task_models
@@ -84,9 +84,9 @@ def _records(
     metric = main_metric(dataset)
     records = []
     for number, (family, seeds) in enumerate(zip(families, found, strict=True)):
-        contest = Contest(dataset=dataset, arm=seeds)
-        record = metric_record(contest, metric, contest.tasks(metric.kind, ()))
-        if record is not None:
+        for record in metric_records(Contest(dataset=dataset, arm=seeds)):
+            if record.name != metric.name:
+                continue
             records.append(
                 BaselineRecord(
                     model=family.value,

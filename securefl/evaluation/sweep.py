@@ -159,9 +159,7 @@ def sweep_record(
 
 def _point_record(dataset: Dataset, point: Point, measured: Measured, leak: str) -> SweepPointRecord:
     contest = Contest(dataset=dataset, arm=measured.predictions, resamples=1)
-    metric = main_metric(dataset)
-    tasks = contest.tasks(metric.kind, ())
-    scores = contest.solo(metric, tasks, contest.draws(tasks))
+    scores = contest.with_standalone[main_metric(dataset)].alone
     k, n = measured.leaks[leak]
     interval = binomtest(k, n).proportion_ci(method="exact")
     return SweepPointRecord(
@@ -180,10 +178,8 @@ def _option_record(
 ) -> OptionRecord:
     (origin, old), (target, new) = before, after
     contest = Contest(dataset=dataset, arm=new.predictions, standalone=old.predictions, resamples=1)
-    metric = main_metric(dataset)
-    tasks = contest.tasks(metric.kind, old.predictions)
-    ours, theirs = contest.duel(metric, tasks, contest.draws(tasks))
-    gain = over_tasks_and_seeds(ours.of_seeds - theirs.of_seeds, generator=np.random.default_rng(BOOTSTRAP_SEED))
+    duel = contest.with_standalone[main_metric(dataset)]
+    gain = over_tasks_and_seeds(duel.ours.of_seeds - duel.theirs.of_seeds, generator=np.random.default_rng(BOOTSTRAP_SEED))
     delta, low, high = difference(new.leaks[leak], old.leaks[leak])
     return OptionRecord(
         parameter=origin.parameter,

@@ -99,16 +99,19 @@ def training_means(dataset: Dataset) -> Floats:
 
 
 def task_scores(
-    metric: Metric, tasks: Sequence[TaskCells], which: slice, resamples: ClusterResamples, cluster: NDArray[np.int32]
-) -> TaskScores:
-    """Return ``metric`` of every task for the predictions that ``which`` picks (the seeds of one arm)."""
-    once, resampled = [], []
+    metrics: Sequence[Metric], tasks: Sequence[TaskCells], which: slice, resamples: ClusterResamples, cluster: NDArray[np.int32]
+) -> dict[Metric, TaskScores]:
+    """Return each metric of every task for the predictions that ``which`` picks (the seeds of one arm)."""
+    once: dict[Metric, list[Floats]] = {metric: [] for metric in metrics}
+    resampled: dict[Metric, list[Floats]] = {metric: [] for metric in metrics}
     for cells in tasks:
         weight = np.vstack([np.ones(len(cells.value)), resamples.weights(cluster[cells.compound])])
-        of_seeds = np.array([metric.of(cells.value, prediction, weight) for prediction in cells.predictions[which]])
-        once.append(of_seeds[:, 0])
-        resampled.append(of_seeds[:, 1:].mean(axis=0))
-    return TaskScores(np.array([cells.task for cells in tasks]), np.array(once).T, np.array(resampled).T)
+        for metric in metrics:
+            of_seeds = np.array([metric.of(cells.value, prediction, weight) for prediction in cells.predictions[which]])
+            once[metric].append(of_seeds[:, 0])
+            resampled[metric].append(of_seeds[:, 1:].mean(axis=0))
+    numbers = np.array([cells.task for cells in tasks])
+    return {metric: TaskScores(numbers, np.array(once[metric]).T, np.array(resampled[metric]).T) for metric in metrics}
 
 
 def per_task(metric: Metric, dataset: Dataset, predictions: Predictions, *, fold: Fold = Fold.TEST) -> dict[int, float]:
