@@ -13,7 +13,7 @@ The guarantee ([Abadi et al. 2016], add or remove one record) rests on: a record
 any statistics of the batch; targets are scaled by constants that nobody's data decided (:func:`public_scaling`); the
 denominator is constant; an empty batch is a step like any other. Not covered: compounds that two partners own (their epsilons
 add up), the number of a partner's records (public: the sampling rate is computed from it), losses and validation metrics
-(they stay with the partner or the auditor), and floating point (see :mod:`securefl.dp.gaussian`).
+(they stay with the partner or the auditor), and floating point (see :mod:`securefl.learning.private_noise`).
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from torch.nn import functional
 
 from securefl.chem.dataset import Dataset, TaskKind
 from securefl.dp.accountant import SampledGaussian
-from securefl.dp.gaussian import gaussian, poisson_sample
+from securefl.dp.poisson_sampling import poisson_sample
 from securefl.errors import BudgetExceededError, InputError, ParameterError
 from securefl.learning.cells import Records, Scaling
 from securefl.learning.heads import Heads
 from securefl.learning.local import LocalTrainer, Seat
 from securefl.learning.loss import CellBatch, cell_losses
+from securefl.learning.private_noise import noised_descent
 from securefl.learning.sparse import SparseBatch, transposed
 from securefl.learning.trunk import Trunk
 from securefl.types import Rng
@@ -202,26 +203,20 @@ class PrivateTrainer:
         # Counted before the release: a step that fails half way has still spent its share.
         self._taken += 1
         parameters = parameters_of(trunk, heads)
-        loss, gradients = 0.0, tuple(torch.zeros_like(p) for p in parameters)
-        if len(rows):
-            batch, cells = records.batch(rows)
-            summed = clipped_sum(trunk, heads, batch, cells, clipping_norm=self._plan.clipping_norm)
-            loss, gradients = summed.loss, summed.gradients
-        self._descend(parameters, gradients)
-        return loss
+        if not len(rows):
+            self._descend(parameters, [torch.zeros_like(p) for p in parameters])
+            return 0.0
+        batch, cells = records.batch(rows)
+        summed = clipped_sum(trunk, heads, batch, cells, clipping_norm=self._plan.clipping_norm)
+        self._descend(parameters, summed.gradients)
+        return summed.loss
 
-    @torch.no_grad()
     def _descend(self, parameters: list[nn.Parameter], gradients: Sequence[Tensor]) -> None:
         """Add noise to every coordinate, also of bits that no sampled record has, and take the gradient step."""
         plan = self._plan
-        noise = torch.from_numpy(gaussian(sum(p.numel() for p in parameters), rng=self._rng))
-        deviation = plan.noise_multiplier * plan.clipping_norm
-        rate = plan.learning_rate / plan.expected_batch
-        start = 0
+        deviation, rate = plan.noise_multiplier * plan.clipping_norm, plan.learning_rate / plan.expected_batch
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            part = noise[start : start + parameter.numel()].view_as(parameter)
-            parameter.sub_(gradient + deviation * part, alpha=rate)
-            start += parameter.numel()
+            noised_descent(parameter, gradient, deviation=deviation, rate=rate, rng=self._rng)
 
 
 def private_trainers(plans: Sequence[PrivateSteps], *, rng: Rng) -> Callable[[Seat], LocalTrainer]:
