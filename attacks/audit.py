@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from attacks.controls import exposed_control
+from attacks.course_views import attack_course
 from attacks.first_layer import RECOVERY
 from attacks.isolation.pool import Pool
 from attacks.jobs import Desk
@@ -72,6 +73,7 @@ def audit(
         controls = attack_membership(target, desk)
         attack_as_run(target, desk)
         attack_exposed(target, desk)
+        attack_course(target, desk)
         attacks = desk.records()
     controls += _positive_controls(target, attacks, desk)
     record = AuditRecord(attacks=tuple(attacks), controls=tuple(controls))

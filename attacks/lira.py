@@ -17,7 +17,7 @@ from attacks.shadow_losses import Shadows
 Matrix = NDArray[np.float64]
 
 
-def _mean_and_spread(fit: Matrix, which: NDArray[np.bool_]) -> tuple[Matrix, float]:
+def mean_and_spread(fit: Matrix, which: NDArray[np.bool_]) -> tuple[Matrix, float]:
     """Return each candidate's mean over the shadows in ``which``, and the pooled deviation around those means."""
     count = which.sum(axis=0)
     mean = np.where(which, fit, 0.0).sum(axis=0) / np.maximum(count, 1)
@@ -36,8 +36,8 @@ def lira(losses: Matrix, candidates: Candidates, shadows: Shadows) -> Matrix:
     fit = np.sqrt(np.stack([candidates.sums(each) for each in shadows.losses]))
     target = np.sqrt(candidates.sums(losses))
     inside = shadows.inside[:, candidates.compound]
-    seen, seen_spread = _mean_and_spread(fit, inside)
-    unseen, unseen_spread = _mean_and_spread(fit, ~inside)
+    seen, seen_spread = mean_and_spread(fit, inside)
+    unseen, unseen_spread = mean_and_spread(fit, ~inside)
     least = 1e-9
     as_seen = norm.logpdf(target, seen, max(seen_spread, least))
     as_unseen = norm.logpdf(target, unseen, max(unseen_spread, least))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks import first_layer, membership
+from attacks import differential, first_layer, membership, trajectory
 from attacks.interface import Attack
 
 ATTACKS: tuple[Attack[Any], ...] = (
@@ -15,5 +15,11 @@ ATTACKS: tuple[Attack[Any], ...] = (
     first_layer.UNION,
     first_layer.RECOVERY,
     first_layer.LABELS,
+    trajectory.PROJECTION,
+    trajectory.COSINE,
+    trajectory.FEDMIA,
+    differential.BITS,
+    differential.COMPOUNDS,
+    differential.RATIO,
 )
 NAMES = tuple(attack.name for attack in ATTACKS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from attacks.conformance import capacity, ciphertexts, collusion, differencing, identities, masks, unmasking
+from attacks.conformance import capacity, ciphertexts, ckks_raw, collusion, differencing, identities, masks, unmasking
 from attacks.conformance.lab import Deviation, Lab, Outcome, play
 from securefl.records import ConformanceRecord
 from securefl.types import Progress, Rng, silent
@@ -36,6 +36,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ciphertexts.NEGATED,
     ciphertexts.TWO_SETS,
     ciphertexts.LENGTHS,
+    ckks_raw.RAW,
 )
 
 __all__ = ["DEVIATIONS", "Deviation", "Lab", "Outcome", "conformance_of", "play"]

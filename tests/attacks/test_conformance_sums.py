@@ -9,7 +9,7 @@ import pytest
 import weakened
 from weakened import outcome
 
-from attacks.conformance import DEVIATIONS, capacity, ciphertexts, collusion, conformance_of, differencing
+from attacks.conformance import DEVIATIONS, capacity, ciphertexts, ckks_raw, collusion, conformance_of, differencing
 from attacks.conformance.lab import PROTECTING
 from securefl.secagg import schemes
 from securefl.secagg.ckks_sum import CkksOptions
@@ -147,3 +147,9 @@ def test_lengths_that_nobody_compares_differ(monkeypatch: pytest.MonkeyPatch) ->
     assert outcome(ciphertexts.LENGTHS, "bfv").reason.startswith("MALFORMED")
     monkeypatch.setattr(itertools, "pairwise", lambda found: ())
     assert outcome(ciphertexts.LENGTHS, "bfv").result == "succeeded"
+
+
+def test_raw_decryptions_give_the_key_away() -> None:
+    """Without the noise one released vector is enough."""
+    assert outcome(ckks_raw.RAW, "ckks").result == "failed"
+    assert ckks_raw.key_recovery(weakened.lab("ckks"), lambda values, rng: values).result == "succeeded"

@@ -15,7 +15,7 @@ from attacks.candidates import Candidates, candidates_of, losses_with, non_membe
 from attacks.controls import blind_control, permuted_control
 from attacks.lira import lira
 from attacks.membership_loss import membership_loss
-from attacks.private_shadows import NormalLimit, gaussian_epsilon, shadow_plans
+from attacks.private_shadows import NormalLimit, shadow_plans
 from attacks.rmia import rmia
 from attacks.score import auc
 from attacks.shadow_losses import Shadows
@@ -23,6 +23,7 @@ from attacks.shadows import cache_key, fold_for, halves, shadows_of
 from securefl.chem.dataset import Dataset, Fold, TaskKind
 from securefl.config import RunConfig, parse_config
 from securefl.dp.accountant import RdpAccountant, SampledGaussian
+from securefl.dp.gaussian_dp import gaussian_epsilon
 from securefl.errors import ParameterError
 from securefl.learning.cells import Scaling, scaling_of
 from securefl.learning.model import Model, PartnerHeads

@@ -1,0 +1,155 @@
+"""Builds the views of a course: trajectories from V1 and V3, differences from V1 and V4."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.course import ROUNDS, Cast, Course, cast_of, halves_of, run_course
+from attacks.differential import BITS, COMPOUNDS, RATIO, Differences
+from attacks.interface import AdversaryView, Fact
+from attacks.jobs import Desk, Job, not_run
+from attacks.target import Target
+from attacks.trajectory import COSINE, FEDMIA, PROJECTION
+from securefl.errors import InputError, ParameterError
+from securefl.records import View
+
+TRAJECTORY = (PROJECTION, COSINE, FEDMIA)
+DIFFERENTIAL = (BITS, COMPOUNDS)
+ALL = (*TRAJECTORY, *DIFFERENTIAL, RATIO)
+VIEWS: tuple[View, ...] = ("V3", "V1", "V4")
+ATTACKER, VICTIM = 2, 0
+"""Partners of the cast, the smallest first: the largest of the three attacks, the smallest is the victim."""
+NOTE = f"{ROUNDS} rounds of three small partners on a narrow trunk; members by a coin"
+
+
+class _Courses:
+    """The courses of one arm, each run when it is asked for."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.cast: Cast = cast_of(target.dataset, target.config)
+        self._seed = target.config.attacks.seed
+
+    @cached_property
+    def real(self) -> Course:
+        """The course that is attacked, through the arm's own protocol."""
+        return run_course(self._target, self.cast, halves_of(self.cast, seed=self._seed, number=0))
+
+    @cached_property
+    def without(self) -> Course:
+        """The same course without the victim."""
+        return self._variant(np.zeros(int((self.cast.partner == VICTIM).sum()), dtype=bool))
+
+    def shadow(self, number: int) -> Course:
+        """A course in which the victim has another random half of its candidates."""
+        return self._variant(halves_of(self.cast, seed=self._seed, number=number)[self.cast.partner == VICTIM])
+
+    def _variant(self, of_victim: NDArray[np.bool_]) -> Course:
+        member = halves_of(self.cast, seed=self._seed, number=0)
+        member[self.cast.partner == VICTIM] = of_victim
+        return run_course(self._target, self.cast, member, plain_sum=True)
+
+
+def _candidates(target: Target, rows: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+    matrix = target.dataset.fingerprints[rows].tocsr()
+    return {"candidate.indices": matrix.indices.astype(np.int64), "candidate.indptr": matrix.indptr.astype(np.int64)}
+
+
+def _about(target: Target, compounds: int) -> dict[str, object]:
+    return {
+        "arm": target.arm,
+        "release": "course",
+        "member_of": "partner",
+        "optimiser": "private sgd" if target.record.dp else target.config.federation.optimiser,
+        "bits": target.dataset.bits,
+        "compounds": compounds,
+    }
+
+
+def attack_course(target: Target, desk: Desk) -> None:
+    """Put the trajectory and differential views of the arm on the desk, or say why there is no course.
+
+    Raises:
+        ProtocolAbort: the arm's protocol stopped.
+    """
+    if not any(desk.wanted(attack.name, view) for attack in ALL for view in attack.views):
+        return
+    try:
+        courses = _Courses(target)
+        target.progress("course of small partners", 0, 1)
+        for view in VIEWS:
+            _put(target, desk, courses, view)
+    except (InputError, ParameterError) as error:
+        about = {"arm": target.arm, "release": "course"}
+        desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=str(error), about=about))
+
+
+def _put(target: Target, desk: Desk, courses: _Courses, view: View) -> None:
+    wanted = [attack for attack in ALL if view in attack.views and desk.wanted(attack.name, view)]
+    if any(attack in TRAJECTORY for attack in wanted):
+        desk.put(_single(target, courses) if view == "V3" else _summed(target, courses))
+    if any(attack not in TRAJECTORY for attack in wanted):
+        desk.put(_difference(target, courses, with_shadows=view == "V4"))
+
+
+def _single(target: Target, courses: _Courses) -> Job:
+    """Return V3: every partner's updates; the victim's candidates."""
+    course = courses.real
+    mine = course.partner == VICTIM
+    tensors = _candidates(target, course.compound[mine])
+    others = [p for p in course.rounds[0].updates if p != VICTIM]
+    for t, one in enumerate(course.rounds):
+        tensors[f"round.{t}.delta"] = one.updates[VICTIM].astype(np.float64)
+        tensors |= {f"round.{t}.other.{i}": one.updates[p].astype(np.float64) for i, p in enumerate(others)}
+    facts: dict[str, Fact] = {"bits": target.dataset.bits, "rounds": len(course.rounds), "others": len(others)}
+    return Job(
+        view=AdversaryView(view="V3", tensors=tensors, facts=facts),
+        attacks=(PROJECTION, FEDMIA),
+        truth=course.member[mine],
+        about=_about(target, int(mine.sum())),
+        notes=(NOTE,),
+    )
+
+
+def _summed(target: Target, courses: _Courses) -> Job:
+    """Return V1: the opened sums without the attacker's own part; the other partners' candidates."""
+    course = courses.real
+    theirs = course.partner != ATTACKER
+    tensors = _candidates(target, course.compound[theirs])
+    for t, one in enumerate(course.rounds):
+        own = one.weights[ATTACKER] * one.updates[ATTACKER].astype(np.float64)
+        tensors[f"round.{t}.delta"] = one.total - own
+        tensors[f"round.{t}.before"] = one.before
+    tensors |= {"second": course.second, "heads": course.heads[ATTACKER]}
+    facts: dict[str, Fact] = {"bits": target.dataset.bits, "rounds": len(course.rounds)}
+    return Job(
+        view=AdversaryView(view="V1", tensors=tensors, facts=facts),
+        attacks=(PROJECTION, COSINE),
+        truth=course.member[theirs],
+        about=_about(target, int(theirs.sum())),
+        notes=(NOTE,),
+    )
+
+
+def _difference(target: Target, courses: _Courses, *, with_shadows: bool) -> Job:
+    """Return the trunk with the victim and without it; for V4 also after shadow runs with other halves of its candidates."""
+    real, bits = courses.real, target.dataset.fingerprints
+    mine = real.partner == VICTIM
+    tensors = _candidates(target, real.compound[mine])
+    tensors |= {"start": real.rounds[0].before, "without": courses.without.end, "given": real.end}
+    if with_shadows:
+        shadows = [courses.shadow(number) for number in range(1, 1 + target.config.attacks.shadows)]
+        tensors["shadow.given"] = np.stack([shadow.end for shadow in shadows])
+        tensors["shadow.inside"] = np.stack([shadow.member[mine] for shadow in shadows])
+    of_victim = np.asarray(bits[real.compound[mine & real.member]].sum(axis=0)).ravel() > 0
+    of_others = np.asarray(bits[real.compound[~mine & real.member]].sum(axis=0)).ravel() > 0
+    return Job(
+        view=AdversaryView(view="V4" if with_shadows else "V1", tensors=tensors, facts={"bits": target.dataset.bits}),
+        attacks=(RATIO,) if with_shadows else DIFFERENTIAL,
+        truth=Differences(member=real.member[mine], only=of_victim & ~of_others),
+        about=_about(target, int(mine.sum())),
+        notes=(NOTE,),
+    )

@@ -1,0 +1,108 @@
+"""What a release tells beside another one: with and without a partner, with and without a compound.
+
+Two trunks from the same start, one trained with a partner and one without it, differ by that partner: rows that moved in the
+one and kept their value in the other are bits that nobody else has, exactly and under any optimiser that leaves untouched rows
+alone. For single compounds the difference is scored by projection as in :mod:`attacks.trajectory`, and by a likelihood ratio
+against paired shadow runs in which each candidate is in and out by a coin [CCN+22; JAG+22].
+
+V1: any partner holds both trunks, if a partner joins or leaves, or a round is repeated without it. V4: with shadow runs on the
+victim's own labels, which only an auditor has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from attacks.bit_union import union_of_bits
+from attacks.interface import AdversaryView, Attack, Claims, Found
+from attacks.lira import mean_and_spread
+from attacks.score import Score, membership_scores, proportion
+from attacks.trajectory import CANDIDATES, candidates_in, projection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """``member`` bool (c,), of the partner's candidates; ``only`` bool (bits,), which bits the partner alone has."""
+
+    member: NDArray[np.bool_]
+    only: NDArray[np.bool_]
+
+
+def new_bits(start: NDArray[np.float32], without: NDArray[np.float64], given: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the bits whose rows moved from ``start`` in ``given`` and not in ``without``, ascending."""
+    return np.setdiff1d(union_of_bits(given - start), union_of_bits(without - start))
+
+
+def run_bits(view: AdversaryView, earlier: Claims) -> Claims:
+    """Claim ``bits``: those that the partner alone brought."""
+    return {"bits": new_bits(*(view.tensors[name] for name in ("start", "without", "given")))}
+
+
+def score_bits(claims: Claims, earlier: Claims, truth: Differences) -> Found:
+    """Return precision and recall of the bits that only one partner has; chance is naming as many at random."""
+    named = np.zeros(len(truth.only), dtype=bool)
+    named[claims["bits"]] = True
+    hits, wanted = int((named & truth.only).sum()), int(truth.only.sum())
+    scores: list[Score] = []
+    if wanted:
+        scores.append(proportion("single_partner_recall", hits, wanted, chance=float(named.mean())))
+    if named.any():
+        scores.append(proportion("precision", hits, int(named.sum()), chance=wanted / len(named)))
+    note = "" if wanted else "the partner has no bit of its own"
+    return Found(scores=tuple(scores), detail={"named": float(named.sum()), "true": float(wanted)}, note=note)
+
+
+def run_compounds(view: AdversaryView, earlier: Claims) -> Claims:
+    """Claim ``score``: how much of each candidate the difference of the two trunks explains."""
+    difference = view.tensors["given"] - view.tensors["without"]
+    return {"score": projection(difference, candidates_in(view))}
+
+
+def run_ratio(view: AdversaryView, earlier: Claims) -> Claims:
+    """Claim ``score``: the log-likelihood ratio of the projection under paired shadow runs, one pooled variance a side."""
+    candidates, without, inside = candidates_in(view), view.tensors["without"], view.tensors["shadow.inside"]
+    fit = np.stack([projection(one - without, candidates) for one in view.tensors["shadow.given"]])
+    target = projection(view.tensors["given"] - without, candidates)
+    seen, seen_spread = mean_and_spread(fit, inside)
+    unseen, unseen_spread = mean_and_spread(fit, ~inside)
+    least = 1e-12
+    ratio = norm.logpdf(target, seen, max(seen_spread, least)) - norm.logpdf(target, unseen, max(unseen_spread, least))
+    both = inside.any(axis=0) & ~inside.all(axis=0)
+    return {"score": np.where(both, ratio, 0.0)}
+
+
+def score_compounds(claims: Claims, earlier: Claims, truth: Differences) -> Found:
+    """Return AUC and true positive rates of which of the partner's candidates it trained on."""
+    score, member = claims["score"], truth.member
+    detail = {"members": float(member.sum()), "non_members": float((~member).sum())}
+    return Found(scores=membership_scores(score[member], score[~member]), detail=detail)
+
+
+BITS = Attack(
+    name="differential_bits",
+    asset="substructure",
+    views=("V1",),
+    reads=("start", "without", "given"),
+    run=run_bits,
+    score=score_bits,
+)
+COMPOUNDS = Attack(
+    name="differential_membership",
+    asset="membership",
+    views=("V1",),
+    reads=(*CANDIDATES, "without", "given"),
+    run=run_compounds,
+    score=score_compounds,
+)
+RATIO = Attack(
+    name="differential_likelihood_ratio",
+    asset="membership",
+    views=("V4",),
+    reads=(*CANDIDATES, "without", "given", "shadow.*"),
+    run=run_ratio,
+    score=score_compounds,
+)
