@@ -18,24 +18,23 @@ from numpy.typing import NDArray
 from securefl.chem.cache import describe_cached
 from securefl.chem.compounds import Description, Recipe
 from securefl.chem.dataset import Activities, Dataset, Fold
+from securefl.chem.division import Material, divide
 from securefl.chem.encoding import Encoding
 from securefl.chem.fingerprint import fold_bits, fold_counts
 from securefl.chem.folder import check_free, prepared, save
 from securefl.chem.folds import audit_mask, clusters, minhash_clusters, random_folds, scaffold_folds, time_folds
 from securefl.chem.keyed import bit_order, key_check
-from securefl.chem.partners import Groups, Plan, by_series, by_target, task_digests
+from securefl.chem.partners import Groups, task_digests
 from securefl.chem.plausible import plausible
 from securefl.chem.rejects import Reject, Stage, summarise
 from securefl.chem.replicates import Cells, merge_replicates
 from securefl.chem.standardise import Rules
 from securefl.chem.table import PLAIN, Role, Table
-from securefl.chem.tasks import Owned, OwnedTasks, Quorum, own_tasks
+from securefl.chem.tasks import OwnedTasks
 from securefl.chem.thresholds import with_thresholds
 from securefl.config import DataConfig
 from securefl.errors import InputError
 from securefl.types import Progress, Secret, silent
-
-SMALL_ATTEMPTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +59,6 @@ class Compounds:
         if config.folds == "cluster":
             return minhash_clusters([one.hashes for one in self.found], self.inchikeys, key=key)
         return self.scaffolds
-
-
-@dataclass(frozen=True, slots=True)
-class _Material:
-    """What the division among partners reads: cells without replicates, and what is known of their compounds and tasks."""
-
-    cells: Cells
-    inchikeys: list[str]
-    digests: list[str]
-    labels: list[tuple[str, str]]
-    roles: tuple[Role, ...]
-    classes: NDArray[np.bool_]
-    groups: Groups
-    fold: NDArray[np.int8]
 
 
 def prepare(
@@ -154,8 +139,8 @@ def build(
     fold[audit_mask(compounds.inchikeys, config.audit_fraction, key=key)] = Fold.AUDIT
     digests = task_digests(merged.cells, compounds.inchikeys)
     groups = Groups(clusters(names), names, base)
-    material = _Material(merged.cells, compounds.inchikeys, digests, labels, roles, classes, groups, fold)
-    owned = _owned(material, config, key)
+    material = Material(merged.cells, compounds.inchikeys, digests, labels, roles, classes, groups, fold)
+    owned = divide(material, config, key)
     rejects += owned.rejects
     dataset = _dataset(compounds, owned, material, config, key)
     counts = {"rows": len(table) + len(table.rejects), "rejects": len(rejects), "merged": merged.merged}
@@ -165,7 +150,7 @@ def build(
     return dataset, rejects, counts
 
 
-def _dataset(compounds: Compounds, owned: OwnedTasks, material: _Material, config: DataConfig, key: Secret) -> Dataset:
+def _dataset(compounds: Compounds, owned: OwnedTasks, material: Material, config: DataConfig, key: Secret) -> Dataset:
     """Return the dataset of the compounds that some task uses."""
     used, compound_row = np.unique(owned.cells.compound, return_inverse=True)
     kept = [compounds.found[i] for i in used]
@@ -253,64 +238,3 @@ def _folds(table: Table, compounds: Compounds, names: list[str], config: DataCon
     timed = (compound >= 0) & ~np.isnan(table.time)
     np.minimum.at(first, compound[timed], table.time[timed])
     return time_folds(np.where(np.isinf(first), np.nan, first))
-
-
-def _owned(material: _Material, config: DataConfig, key: Secret) -> OwnedTasks:
-    """Return the tasks that partners own. A small partner whose tasks miss the quorum gets the next ones of its draw.
-
-    Raises:
-        InputError: a partner stays without a task.
-    """
-    quorum = Quorum(
-        config.min_train, config.min_test, config.min_train_class, config.min_test_class, config.unjudged == "train"
-    )
-    names = tuple(name for _, name in material.labels)
-    owned: OwnedTasks | None = None
-    for attempt in range(SMALL_ATTEMPTS if config.split == "series" else 1):
-        partner, partners = _assign(material, config, key, attempt)
-        owned = own_tasks(
-            Owned(material.cells, partner, partners, names, material.classes, material.roles),
-            material.fold,
-            material.inchikeys,
-            quorum,
-        )
-        if config.split == "column" or len(owned.partners) == config.partners:
-            return owned
-    left, why = (0, "no attempt") if owned is None else (len(owned.partners), summarise(owned.rejects))
-    raise InputError(
-        f"partners={config.partners}: only {left} of them have a task left ({why}): "
-        "use fewer partners, or lower the quorum (min_train, min_test, min_train_class, min_test_class)"
-    )
-
-
-def _assign(
-    material: _Material, config: DataConfig, key: Secret, attempt: int
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return each cell's partner and the partners' names."""
-    if config.split == "column":
-        return _by_column(material.cells, material.digests, material.labels)
-    plan = Plan(
-        partners=config.partners,
-        small_compounds=config.small_partner_compounds,
-        equal=config.sizes == "equal",
-        key=key,
-        attempt=attempt,
-    )
-    names = tuple(f"partner-{i + 1}" for i in range(config.partners))
-    if config.split == "target":
-        return by_target(material.cells, material.digests, plan), names
-    return by_series(material.cells, material.digests, material.groups, plan), names
-
-
-def _by_column(
-    cells: Cells, digests: list[str], labels: list[tuple[str, str]]
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Order the partners by the content of their tasks, so that their names decide nothing."""
-    content: dict[str, list[str]] = {}
-    for source, digest in enumerate(digests):
-        content.setdefault(labels[source][0], []).append(digest)
-    names = tuple(sorted(content, key=lambda name: sorted(content[name])))
-    number = {name: i for i, name in enumerate(names)}
-    owner = np.array([number[labels[source][0]] for source in range(len(digests))], dtype=np.int64)
-    return owner[cells.source], names
-
