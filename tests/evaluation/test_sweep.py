@@ -65,10 +65,11 @@ def test_a_reference_has_nothing_to_sweep() -> None:
 
 
 def measured(dataset: Dataset, noise: float, leak: tuple[int, int]) -> Measured:
-    """Three seeds of predictions that are off by ``noise``."""
+    """Three seeds of predictions that are off by ``noise``; those of classes stay probabilities."""
     draw = np.random.default_rng(3)
     value = dataset.activities.value
-    return Measured([(value + noise * draw.normal(size=len(value))).astype(np.float32) for _ in range(3)], {"leak": leak})
+    off = [(value + noise * draw.normal(size=len(value))).astype(np.float32) for _ in range(3)]
+    return Measured([np.where(value <= 1, np.clip(one, 0, 1), one) for one in off], {"leak": leak})
 
 
 def test_steps_are_the_differences_of_their_ends(tiny_dataset: Dataset) -> None:
