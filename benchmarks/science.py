@@ -42,9 +42,7 @@ HIDDEN = (200, 64)
 LEVERS: dict[str, dict[str, object]] = {
     "24 rounds": {},
     "24 rounds, FedAdam": {"server_optimiser": "fedadam"},
-    "16 rounds, then 8 at a quarter of the learning rate": {"rounds": 16},
 }
-DECAYED = "16 rounds, then 8 at a quarter of the learning rate"
 KMOL = {"central": 0.869, "2": 0.838, "5": 0.832, "10": 0.831, "20": 0.822}
 
 
@@ -97,13 +95,6 @@ def train(cell: Cell, dataset: Dataset) -> tuple[list[Trained], NDArray[np.float
         return found, prediction
     source = dataset if cell.arm == "federated" else shuffled(dataset, kept_in(cell, dataset), seed=cell.seed)
     one = train_federated(source, config=config, scheme="plaintext", seed=cell.seed, rng=SystemRng())
-    if cell.recipe == DECAYED:
-        lower = config.federation.model_copy(update={"learning_rate": config.federation.learning_rate / 4, "rounds": 8})
-        later = train_federated(
-            source, config=config.model_copy(update={"federation": lower}), scheme="plaintext", seed=cell.seed,
-            rng=SystemRng(), start=one.model,
-        )  # fmt: skip
-        one = max((one, later), key=lambda trained: max(trained.curve))
     return [one], predict(one.model, dataset, cells)
 
 
