@@ -150,7 +150,9 @@ def test_many_partners(tmp_path: Path, n: int) -> None:
     run_rounds(n, 1, tmp_path / "sites")
 
 
-@pytest.mark.parametrize("decision", [Decision.ABSENT, Decision.STOP, Decision.WITHDRAW])
+@pytest.mark.parametrize(
+    "decision", [Decision.STOP, *(pytest.param(one, marks=pytest.mark.slow) for one in (Decision.ABSENT, Decision.WITHDRAW))]
+)
 def test_a_partner_leaves_and_the_rounds_go_on(tmp_path: Path, decision: Decision) -> None:
     setup, updates = made_setup(5), made_updates(5, 3)
     everybody = set(setup.signed.roster.clients)
