@@ -24,7 +24,7 @@ REFERENCE_ARM = "plaintext"
 BLIND = "blind"
 """A control of this name never sees a model: where it tells members apart, membership figures measure the data's split."""
 DEVIATING: View = "V5"
-"""What this view may do is deviate, so deviations that come to nothing are evidence there; elsewhere they say nothing of leaks."""
+"""What this view may do is deviate: deviations that come to nothing are evidence there, and say nothing of leaks elsewhere."""
 RULE = (
     "An attack fails its limit if its whole 95 % interval lies above it and is within its limit if the whole interval lies "
     "under it. An arm passes a view if every attack that ran there is within its limit and the controls held; it fails if one "

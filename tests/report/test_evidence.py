@@ -1,0 +1,288 @@
+"""What a report says of transcripts, prices, settings and sweeps, each from its record, and what it marks in red."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_run import made_arm, made_run_record, write_run
+from pages import Page
+from stand_ins import CountingRng
+
+from securefl.config import RunConfig, SecaggConfig
+from securefl.errors import InputError, VerificationError
+from securefl.evidence import RocPointRecord, SweepRecord
+from securefl.measures import (
+    ConformalRecord,
+    ConsortiumRecord,
+    EvaluationRecord,
+    IntervalRecord,
+    ReleasedMetricRecord,
+    SimilarityBinRecord,
+)
+from securefl.quantize import Quantizer
+from securefl.records import ArmRecord, AttackRecord, AuditRecord, ConformanceRecord, RunRecord, read_record, write_record
+from securefl.report import build
+from securefl.report.conformance import decryptor_of, protocol_record, warnings_of
+from securefl.report.figures.tradeoff import Point, front
+from securefl.report.prices import estimates, load_prices
+from securefl.report.recommendation import recommend
+from securefl.report.verdicts import Finding, Judged
+from securefl.secagg.masking.protocol import set_up
+from securefl.secagg.replay import transcript_head
+from securefl.secagg.rounds import run_round
+from securefl.secagg.transcript import TranscriptWriter
+from securefl.types import ClientId
+
+CONFIG = RunConfig().model_dump(mode="json")
+
+
+def record_rounds(path: Path, cohorts: tuple[tuple[int, ...], ...]) -> None:
+    """Run masking with real messages, a round for each cohort of five partners, and keep the transcript."""
+    clients = [ClientId(i + 1) for i in range(5)]
+    quantizer, rng = Quantizer.for_sum(5, clip=1.0), CountingRng()
+    setup = set_up(clients, quantizer=quantizer, run_id=bytes(32), rng=rng)
+    path.parent.mkdir(parents=True)
+    with TranscriptWriter(path, transcript_head(setup)) as writer:
+        for round, cohort in enumerate(cohorts, start=1):
+            updates = {client: np.full(8, 0.1) for client in clients}
+            dropouts = {client: "masked_input" for client in clients if client not in cohort}
+            model = bytes([round]) * 32
+            result = run_round(
+                setup, updates, weights=dict.fromkeys(clients, 1), round=round, model_hash=model, rng=rng, quantizer=quantizer,
+                dropouts=dropouts,
+            )  # fmt: skip
+            writer.add_round(round, model_hash=model, messages=result.transcript)
+
+
+def test_a_transcript_becomes_suite_thresholds_and_a_ledger_of_openings(tmp_path: Path) -> None:
+    name = "arms/masking/seed-0/transcript.jsonl"
+    record_rounds(tmp_path / name, ((1, 2, 3, 4, 5), (1, 2, 3, 4)))
+    found = protocol_record(tmp_path, name, made_arm("masking"), CONFIG)
+    assert (found.parties, found.threshold, found.required, found.colluders) == (5, 4, 4, 1)
+    assert found.signed
+    assert found.violations == ()
+    assert (found.rounds, found.openings, found.cohorts, found.dropouts) == (2, 2, 2, 1)
+    # Two sums that differ by one partner would show it, were the inputs of the rounds the same.
+    assert (found.rank, found.smallest) == (2, 1)
+    assert any("AES" in line.upper() for line in found.suite)
+    assert any("Ed25519" in line and "256" in line for line in found.suite)
+
+
+def test_a_fixed_cohort_exposes_nobody_by_difference(tmp_path: Path) -> None:
+    name = "arms/masking/seed-0/transcript.jsonl"
+    record_rounds(tmp_path / name, ((1, 2, 3, 4, 5), (1, 2, 3, 4, 5)))
+    found = protocol_record(tmp_path, name, made_arm("masking"), CONFIG)
+    assert (found.rank, found.smallest) == (1, 5)
+
+
+def test_a_report_is_refused_over_a_broken_transcript(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", arms=("standalone", "masking"), audited=False)
+    path = run / "arms" / "masking" / "seed-0" / "transcript.jsonl"
+    record_rounds(path, ((1, 2, 3, 4, 5),))
+    build(run)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([lines[0], *lines[2:]]) + "\n", encoding="utf-8")
+    with pytest.raises(VerificationError, match="chain breaks"):
+        build(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "notes", "expected"),
+    [
+        ("masking", (), "none"),
+        ("ckks", (), "single"),
+        ("paillier", (), "threshold"),
+        ("paillier", ("single-decryptor: one party holds the whole Paillier key",), "single"),
+    ],
+)
+def test_who_can_decrypt(name: str, notes: tuple[str, ...], expected: str) -> None:
+    arm = made_arm(name).model_copy(update={"notes": notes})
+    assert decryptor_of(arm) == expected
+    assert bool([w for w in warnings_of(arm, CONFIG) if "whole decryption key" in w]) == (expected == "single")
+
+
+def test_a_short_paillier_key_is_warned_of() -> None:
+    short = RunConfig(secagg=SecaggConfig(paillier_bits=2048)).model_dump(mode="json")
+    assert "2048-bit" in warnings_of(made_arm("paillier"), short)[0]
+    assert warnings_of(made_arm("paillier"), CONFIG) == ()
+    assert warnings_of(made_arm("masking"), short) == ()
+
+
+def test_an_arm_with_one_key_holder_is_red_wherever_it_stands(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    build(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    marked = [e for e in page.all("small") if "one key holder" in "".join(e.text)]
+    assert all("alarm" in e.attributes["class"] for e in marked)
+    assert len(marked) >= 8
+    rows = [e for e in page.all("th") if "".join(e.text).strip().startswith("ckks")]
+    assert rows
+    assert all("one key holder" in "".join(e.text) for e in rows)
+    drawn = {"".join(e.text) for e in page.all("text")}
+    assert "ckks ⚠" in drawn
+    assert "ckks" not in drawn
+    assert "masking" in drawn
+    assert "One party alone holds the key" in page.visible()
+
+
+def test_prices_scale_as_the_model_says() -> None:
+    prices = load_prices()
+    data = made_run_record(RunConfig()).data
+    arm = made_arm("masking")
+    (one,) = estimates([arm, made_arm("pooled")], data, 5, prices)
+    scale = prices.scale
+    assert one.gigabytes_sent == pytest.approx(arm.cost.bytes_up_per_parameter * scale.parameters * scale.rounds / 1e9)
+    doubled = prices.model_copy(update={"scale": scale.model_copy(update={"parameters": 2 * scale.parameters})})
+    (twice,) = estimates([arm], data, 5, doubled)
+    assert twice.protocol_hours == pytest.approx(2 * one.protocol_hours)
+    assert twice.training_hours == pytest.approx(2 * one.training_hours)
+    free = prices.model_copy(update={"core_hour": 0.0, "gigabyte_sent": 0.0})
+    assert estimates([arm], data, 5, free)[0].money_consortium == 0.0
+    tight = prices.model_copy(update={"scale": scale.model_copy(update={"limit_days": 1e-6})})
+    assert not estimates([arm], data, 5, tight)[0].fits
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("= x", "prices"), ("title = 1", "title"), ('title="t"\ncore_hour = -1', "statement|core_hour")],
+)
+def test_a_bad_price_list_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        load_prices(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="nowhere"):
+        load_prices(tmp_path / "nowhere.toml")
+
+
+def arm_with(name: str, mean: float, delta: float, seconds: float = 0.01) -> ArmRecord:
+    """Return an arm with a mean, a settled difference from standalone and a cost."""
+    arm = made_arm(name)
+    seen = {"mean": mean, "ci_low": mean - 0.02, "ci_high": mean + 0.02, "delta_ci_low": delta - 0.01,
+            "delta_ci_high": delta + 0.01}  # fmt: skip
+    return arm.model_copy(
+        update={
+            "performance": arm.performance.model_copy(update=seen),
+            "cost": arm.cost.model_copy(update={"client_seconds": seconds}),
+        }
+    )
+
+
+def test_the_recommended_setting_follows_its_rule() -> None:
+    cheap, dear = arm_with("masking", 0.40, 0.1, 0.01), arm_with("paillier", 0.41, 0.1, 9.0)
+    worse, single = arm_with("dp", 0.1, -0.2), arm_with("ckks", 0.5, 0.2)
+    arms = (cheap, dear, worse, single)
+    names = [arm.name for arm in arms]
+    assert recommend(arms, names).arm == "masking"
+    assert "paillier reaches" in recommend(arms, names).because
+    assert recommend(arms, ["dp"]).arm is None
+    assert "worse than training alone" in recommend(arms, ["dp"]).because
+    assert "one party alone" in recommend(arms, ["ckks"]).because
+    assert "no option" in recommend(arms, []).because
+    far = arm_with("paillier", 0.60, 0.3, 9.0)
+    assert recommend((cheap, far), ["masking", "paillier"]).arm == "paillier"
+
+
+def test_the_front_keeps_what_nothing_beats() -> None:
+    def point(name: str, mean: float, used: float) -> Point:
+        attack = AttackRecord(name="a", view="V1", arm=name, release="as-run", status="run")
+        worst = Judged(attack=attack, limit=1.0, finding=Finding.WITHIN, used=used, used_low=None, used_high=None)
+        return Point(arm=arm_with(name, mean, 0.0), worst=worst)
+
+    shown = [point("masking", 0.4, 3.0), point("dp", 0.2, 0.5), point("paillier", 0.3, 4.0), point("ckks", 0.1, 0.6)]
+    assert [p.arm.name for p in front(shown)] == ["dp", "masking"]
+
+
+def add_everything(run: Path) -> None:
+    """Give the records all that pictures and tables can show."""
+    path = run / "arms" / "masking" / "record.json"
+    arm, span = read_record(ArmRecord, path), IntervalRecord(mean=0.4, low=0.3, high=0.5)
+    near = SimilarityBinRecord(metric="RMSE", kind="regression", low=0.2, high=0.4, n_cells=90, n_compounds=70, value=span)
+    sure = ConformalRecord(
+        kind="regression", on="unannotated", error_rate=0.1, n_tasks=9, n_pairs=900, efficiency=span, delta=span
+    )
+    metric = ReleasedMetricRecord(
+        metric="R2", kind="regression", of="delta", higher_is_better=True, released=True, partners=5, tasks=9,
+        edges=(-1.0, 0.0, 1.0), counts=(3, 6),
+    )  # fmt: skip
+    shared = ConsortiumRecord(scheme="masking", min_partners=3, min_tasks=5, error_bound=1e-6, metrics=(metric,), ledger=())
+    evaluation = EvaluationRecord(similarity=(near,), conformal=(sure,))
+    write_record(arm.model_copy(update={"evaluation": evaluation, "consortium": shared}), path)
+    dp = read_record(ArmRecord, run / "arms" / "dp" / "record.json")
+    assert dp.dp is not None
+    strict = dp.model_copy(update={"name": "dp=1", "dp": dp.dp.model_copy(update={"epsilon": 0.98})})
+    write_record(strict, run / "arms" / "dp=1" / "record.json")
+    points = tuple(RocPointRecord(fpr=x, tpr=min(1.0, 2 * x), low=x, high=min(1.0, 3 * x)) for x in (0.002, 0.01, 0.1, 1.0))
+    audit = read_record(AuditRecord, run / "attacks" / "masking.json")
+    attacks = tuple(a.model_copy(update={"roc": points}) if a.metric == "auc" else a for a in audit.attacks)
+    played = ConformanceRecord(
+        name="mask_reuse", view="V5", arm="masking", scheme="masking", outcome="refused", reason="round number was used before",
+        broken_variant="tests/attacks/test_masks.py::test_masks_that_forget_the_round_are_reused",
+    )  # fmt: skip
+    write_record(audit.model_copy(update={"attacks": attacks, "conformance": (played,)}), run / "attacks" / "masking.json")
+    steps = [
+        {"parameter": "guard.k", "from": "0", "to": "3", "delta_leak": -0.41, "delta_performance": -0.004, "n": 3,
+         "intervals": {"delta_leak": [-0.5, -0.3], "delta_performance": [-0.02, 0.01]}},
+    ]  # fmt: skip
+    levels = [{"parameter": "guard.k", "value": k, "leak": {"mean": m, "low": m / 2, "high": 2 * m}, "arm": "masking"}
+              for k, m in (("0", 0.4), ("3", 0.02))]  # fmt: skip
+    sweep = {"options": steps, "points": levels, "leak": "exact_recovery", "performance": "R2"}
+    write_record(SweepRecord.model_validate(sweep), run / "sweep" / "options.json")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """Return the page of a run whose records hold everything."""
+    run = write_run(tmp_path_factory.mktemp("full") / "run")
+    add_everything(run)
+    build(run)
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+def test_every_picture_is_drawn_when_its_data_are_there(full: Page) -> None:
+    drawn = {e.attributes["id"] for e in full.all("figure")}
+    assert {"f-roc", "f-support", "f-epsilon", "f-ecdf", "f-cost", "f-trade-off", "f-membership"} <= drawn
+    assert "no attack's record holds a whole curve" not in full.visible()
+
+
+def test_a_picture_that_can_not_be_drawn_is_listed_with_its_reason(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", arms=("standalone", "masking"))
+    build(run)
+    text = Page((run / "report.html").read_text(encoding="utf-8")).visible()
+    for reason in ("no attack's record holds a whole curve", "no sweep over the support threshold", "different epsilon ran",
+                   "no attack on this asset ran"):  # fmt: skip
+        assert reason in text
+
+
+def test_the_table_of_options_comes_from_the_sweep(full: Page) -> None:
+    row = next(e for e in full.all("tr") if "guard.k" in "".join(e.text))
+    told = "".join(row.text)
+    assert "−0.410" in told
+    assert "−0.500\u00a0to\u00a0−0.300" in told
+    assert "may be noise" in told
+
+
+def test_sections_of_the_issue_are_there(full: Page) -> None:
+    text = full.visible()
+    for part in (
+        "Recommended setting", "Ledger of releases", "Cryptographic conformance", "At the scale of the call",
+        "What the call asks", "Reproducing it", "It has to be made again", "By applicability domain", "Certainty of predictions", "Subgroups",
+        "What was not run, and why", "Glossary", "mask reuse", "round number was used before", "0.2 to 0.4",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_without_a_day_the_report_says_that_it_never_counts(full: Page) -> None:
+    assert "has no date, so it never counts" in full.visible()
+
+
+def test_a_sweep_in_the_issues_spelling_reads_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", arms=("standalone", "masking"), audited=False)
+    (run / "sweep").mkdir()
+    (run / "sweep" / "options.json").write_text('{"options": [{"parameter": "x"}]}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"options\.json"):
+        build(run)
+    assert read_record(RunRecord, run / "run.json").config_sha256
