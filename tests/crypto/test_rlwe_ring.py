@@ -127,6 +127,9 @@ def test_addition_subtraction_and_scaling_wrap_as_they_should(ring: Ring) -> Non
     assert np.array_equal(total, a)
     ring.subtract(back, b)
     assert np.array_equal(back, (a.astype(np.int64) - b) % ring.column)
+    many = [uniform(ring, 2, rng=CountingRng(seed)) for seed in range(200)]
+    ring.add_all(total, many)
+    assert np.array_equal(total, (a + np.sum(many, axis=0, dtype=np.int64)) % ring.column)
     factors = tuple(prime - 2 for prime in ring.primes)
     assert np.array_equal(ring.scale(a, factors), a.astype(object) * np.array(factors, object)[:, None] % ring.column)
 

@@ -15,7 +15,7 @@ Reference: [BCC+24] Bossuat and others: Security guidelines for implementing hom
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -100,6 +100,24 @@ class Ring:
         np.add(total, addend, out=total)
         # What is still below its prime wraps around when the prime is taken off, and loses the comparison.
         np.minimum(total, total - self.column, out=total)
+
+    def add_all(self, total: Residues, addends: Iterable[Residues]) -> None:
+        """Add every one of ``addends`` to ``total`` in place; reduced only when the next could pass 32 bits."""
+        room = (1 << 32) // max(self.primes) - 1
+        if room < 2:
+            for addend in addends:
+                self.add(total, addend)
+            return
+        for number, addend in enumerate(addends, start=1):
+            np.add(total, addend, out=total)
+            if number % room == 0:
+                self._reduce_words(total)
+        self._reduce_words(total)
+
+    def _reduce_words(self, total: Residues) -> None:
+        for row, prime in enumerate(self.primes):
+            words = total[..., row, :]
+            words -= words // np.uint32(prime) * np.uint32(prime)
 
     def subtract(self, total: Residues, amount: Residues) -> None:
         """Subtract ``amount`` from ``total`` in place, modulo every prime."""

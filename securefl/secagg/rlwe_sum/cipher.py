@@ -66,9 +66,10 @@ class RlweCipher:
         total = zeros(self.budget.ring, self.budget.elements(length))
         for sender, body in bodies.items():
             blame(sender, partial(self._require_size, body, length))
+        ring = self.budget.ring
         for part in chunks(len(total)):
-            for sender, body in bodies.items():
-                self.budget.ring.add(total[part], blame(sender, partial(read_half, body, half, part, self.budget.ring)))
+            read = (blame(sender, partial(read_half, body, half, part, ring)) for sender, body in bodies.items())
+            ring.add_all(total[part], read)
         return total
 
     def combine(self, answers: Mapping[ClientId, memoryview], bodies: Bodies, length: int) -> OpenedSum:
@@ -84,21 +85,23 @@ class RlweCipher:
 
     def open_total(self, total: Residues, answers: Mapping[ClientId, memoryview], length: int) -> NDArray[np.int64]:
         """Return the sums in summed message halves, shape (length,), which are overwritten; raises as :meth:`combine`."""
-        ring, slots = self.budget.ring, self.budget.slots
-        size = element_size(ring)
+        slots, size = self.budget.slots, element_size(self.budget.ring)
         for sender, answer in answers.items():
             if len(answer) != len(total) * size:
                 raise BadAnswerError(sender, f"answer of {len(answer)} bytes must have {len(total) * size}")
         opened = np.empty((len(total), slots), np.int64)
         for part in chunks(len(total)):
-            for sender, answer in answers.items():
-                try:
-                    addend = decode_elements(answer[part.start * size : part.stop * size], ring, part.stop - part.start)
-                except DecodeError as error:
-                    raise BadAnswerError(sender, str(error)) from error
-                ring.add(total[part], addend)
+            read = (self._read_answer(sender, answer, part) for sender, answer in answers.items())
+            self.budget.ring.add_all(total[part], read)
             opened[part] = decode_total(total[part], self.budget)[:, :slots]
         return opened.reshape(-1)[:length]
+
+    def _read_answer(self, sender: ClientId, answer: memoryview, part: slice) -> Residues:
+        size = element_size(self.budget.ring)
+        try:
+            return decode_elements(answer[part.start * size : part.stop * size], self.budget.ring, part.stop - part.start)
+        except DecodeError as error:
+            raise BadAnswerError(sender, str(error)) from error
 
     def _require_size(self, body: memoryview, length: int) -> None:
         if len(body) != self.maximum_body(length):
