@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
+from attacks.canary_run import audit_canaries, canary_controls
+from attacks.conformance import conformance_of
 from attacks.controls import exposed_control
 from attacks.course_views import attack_course
 from attacks.first_layer import RECOVERY
@@ -19,11 +21,22 @@ from attacks.updates import attack_as_run, attack_exposed
 from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig
 from securefl.errors import InputError
-from securefl.records import ArmRecord, AttackRecord, AuditRecord, ControlRecord, View, read_record, write_record
+from securefl.records import (
+    ArmRecord,
+    AttackRecord,
+    AuditRecord,
+    ConformanceRecord,
+    ControlRecord,
+    View,
+    read_record,
+    write_record,
+)
 from securefl.types import Progress, Rng, silent
 
 UNPROTECTED = "plaintext"
 """The arm on whose exposed release every first-layer attack must succeed."""
+CONFORMANCE = "protocol_conformance"
+"""The name under which ``only`` asks for the deviations from the protocol alone."""
 
 
 def audit(
@@ -44,7 +57,7 @@ def audit(
         run: the run's folder; the arm must be finished. Shadow models are cached in ``RUN/shadows``.
         dataset: what the run was trained on. config: the run's.
         rng: keys, masks and privacy noise of the exposed releases, and the operator's unknown bit order.
-        only: run this attack alone. view: run only attacks from this view.
+        only: run this attack alone (or the deviations from the protocol, :data:`CONFORMANCE`). view: only from this view.
         pool: the processes that attacks run in; a pool of its own where it is ``None``.
 
     Raises:
@@ -52,8 +65,8 @@ def audit(
         ProtocolAbort: the arm's protocol stopped on the exposed release.
         AttackFailedError: an attack's process ended without claims.
     """
-    if only is not None and only not in NAMES:
-        raise InputError(f"attack {only!r} is unknown, must be one of {', '.join(NAMES)}")
+    if only is not None and only not in (*NAMES, CONFORMANCE):
+        raise InputError(f"attack {only!r} is unknown, must be one of {', '.join((*NAMES, CONFORMANCE))}")
     if view is not None and view not in get_args(View):
         raise InputError(f"view {view!r} is unknown, must be one of {', '.join(get_args(View))}")
 
@@ -74,12 +87,19 @@ def audit(
         attack_as_run(target, desk)
         attack_exposed(target, desk)
         attack_course(target, desk)
+        audit_canaries(target, desk)
         attacks = desk.records()
-    controls += _positive_controls(target, attacks, desk)
-    record = AuditRecord(attacks=tuple(attacks), controls=tuple(controls))
+    controls += _positive_controls(target, attacks, desk) + canary_controls(target, attacks)
+    played = _conformance(target) if only in (None, CONFORMANCE) and view in (None, "V5") else ()
+    record = AuditRecord(attacks=tuple(attacks), controls=tuple(controls), conformance=played)
     if only is None and view is None:
         write_record(record, run / "attacks" / f"{arm}.json")
     return record
+
+
+def _conformance(target: Target) -> tuple[ConformanceRecord, ...]:
+    scheme = target.record.scheme
+    return conformance_of(target.arm, scheme, rng=target.rng, progress=target.progress) if scheme is not None else ()
 
 
 def _positive_controls(target: Target, attacks: Sequence[AttackRecord], desk: Desk) -> list[ControlRecord]:

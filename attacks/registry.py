@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks import differential, first_layer, membership, trajectory
+from attacks import canary, differential, first_layer, membership, trajectory
 from attacks.interface import Attack
 
 ATTACKS: tuple[Attack[Any], ...] = (
@@ -21,5 +21,6 @@ ATTACKS: tuple[Attack[Any], ...] = (
     differential.BITS,
     differential.COMPOUNDS,
     differential.RATIO,
+    canary.CANARY,
 )
 NAMES = tuple(attack.name for attack in ATTACKS)

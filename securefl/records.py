@@ -28,7 +28,7 @@ from securefl.record_base import Record as Record
 
 SCHEMA_VERSION = "1.0"
 View = Literal["V0", "V1", "V2", "V2c", "V3", "V4", "V5"]
-Release = Literal["as-run", "exposed", "model", "course"]
+Release = Literal["as-run", "exposed", "model", "course", "canaries"]
 
 
 class DpRecord(Record):

@@ -43,6 +43,8 @@ def attack(
         emit_json({arm: audit.model_dump(mode="json") for arm, audit in audits.items()})
     else:
         emit_table("Attacks that ran", scores(audits))
+        if played := deviations(audits):
+            emit_table("Deviations from the protocol that were played", played)
     failed = [control for audit in audits.values() for control in audit.controls if not control.held]
     if failed:
         typer.echo(f"securefl: inconclusive: control {failed[0].name!r}: {failed[0].because}", err=True)
@@ -66,4 +68,13 @@ def scores(audits: Mapping[ArmName, AuditRecord]) -> list[dict[str, object]]:
         for audit in audits.values()
         for attack in audit.attacks
         if attack.status == "run"
+    ]
+
+
+def deviations(audits: Mapping[ArmName, AuditRecord]) -> list[dict[str, object]]:
+    """Return a row for each deviation from an arm's protocol."""
+    return [
+        {"arm": one.arm, "view": one.view, "deviation": one.name, "outcome": one.outcome, "because": one.reason}
+        for audit in audits.values()
+        for one in audit.conformance
     ]
