@@ -78,6 +78,8 @@ def attack_course(target: Target, desk: Desk) -> None:
     if not any(desk.wanted(attack.name, view) for attack in ALL for view in attack.views):
         return
     try:
+        if target.config.model.family != "mlp":
+            raise InputError("the course follows the rows of a fingerprint network: it is not made for a graph network")
         courses = _Courses(target)
         target.progress("course of small partners", 0, 1)
         for view in VIEWS:
