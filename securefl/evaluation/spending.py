@@ -25,6 +25,7 @@ from securefl.dp.ledger import Budget, PrivacyLedger, Release
 from securefl.dp.noisy_sums import PARTNER_NEIGHBOURS
 from securefl.errors import BudgetExceededError, ParameterError
 from securefl.federation.sum_noise import SumNoise, sum_noise
+from securefl.files import is_in_memory
 from securefl.learning.family import inputs_of, require_private_step
 from securefl.learning.local import PrivateTraining
 from securefl.learning.private_plan import dp_record, private_plans, private_training, record_counts
@@ -135,7 +136,8 @@ def charge(privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: Run
         BudgetExceededError: a partner's budget doesn't allow it; it must not begin.
         VerificationError, InputError: a ledger is broken or can't be written.
     """
-    if recipe.privacy is None and not config.data.private:
+    # An ephemeral run of public data leaves no file: its arm is an alternative, and its noise was solved for its own budget.
+    if not config.data.private and (recipe.privacy is None or is_in_memory(training.folder)):
         return
     record_level = recipe.privacy.unit is Unit.RECORD if recipe.privacy else config.dp.unit != "partner"
     for number, (name, mechanism) in enumerate(zip(dataset.partners, privacy.mechanisms, strict=True), start=1):

@@ -1,0 +1,156 @@
+"""What epsilon costs in performance: ``python -m benchmarks.dp_utility`` writes ``benchmarks/results/dp_utility.json``.
+
+Record-level arms at epsilon 1, 3, 8 and infinity (clipping alone), each from fresh weights and from a public warm start, and
+partner-level noise at epsilon 8, on the twelve smallest targets of the default data. Six targets are divided among five
+partners; the compounds of the other six, as far as no partner has them, are the public data: other assays, other compounds.
+References: the plain federation and every partner alone. Test-fold performance, mean over seeds with a t interval.
+
+The sums are plaintext here, because every exact scheme opens the same ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from securefl.chem.dataset import Dataset, Fold
+from securefl.chem.moleculeace import default_dataset
+from securefl.config import DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig
+from securefl.evaluation.arms import run_arm
+from securefl.federation.references import train_pooled
+from securefl.learning.local import limit_threads
+from securefl.learning.model import Model
+from securefl.records import ArmRecord
+from securefl.types import SystemRng
+
+SEEDS = (0, 1, 2)
+EPSILONS = ("1", "3", "8", "inf")
+DATA = DataConfig(targets=12, bits=1024)
+RESULT = Path(__file__).parent / "results" / "dp_utility.json"
+
+
+def config_of(seed: int, *, start: Path | None = None) -> RunConfig:
+    """Return the config of one seed; with a public trunk the steps are smaller, because less is left to learn."""
+    return RunConfig(
+        data=DATA,
+        model=ModelConfig(hidden=(128, 48)),
+        federation=FederationConfig(rounds=12, seeds=(seed,)),
+        dp=DpConfig(rounds=8, batch=512, learning_rate=2.0, start=str(start) if start else None),
+    )
+
+
+def divided(dataset: Dataset) -> tuple[Dataset, Dataset]:
+    """Return the partners' dataset and the public one: six targets each, and no compound in both.
+
+    The partners get the targets that most of them measure, so that everybody has some.
+    """
+    owners: dict[str, set[int]] = defaultdict(set)
+    for task in dataset.tasks:
+        owners[task.name].add(task.partner)
+    names = sorted(owners, key=lambda name: (-len(owners[name]), name))
+    ours = of_targets(dataset, set(names[: len(names) // 2]))
+    public = of_targets(dataset, set(names[len(names) // 2 :]), without=np.unique(ours.activities.compound))
+    # Public data have no partners: one owner, whose trunk everybody may have.
+    return ours, replace(public, partners=("public",), tasks=tuple(replace(task, partner=0) for task in public.tasks))
+
+
+def of_targets(dataset: Dataset, names: set[str], without: NDArray[np.int64] | None = None) -> Dataset:
+    """Return ``dataset`` with the tasks of ``names`` that have training cells on other compounds than ``without``."""
+    cells = dataset.activities
+    wanted = np.array([task.name in names for task in dataset.tasks])
+    cells = cells.select(np.flatnonzero(wanted[cells.task] & ~np.isin(cells.compound, [] if without is None else without)))
+    training = np.bincount(cells.task[dataset.fold[cells.compound] == Fold.TRAIN], minlength=len(wanted)) > 0
+    cells = cells.select(np.flatnonzero(training[cells.task]))
+    number = np.cumsum(training) - 1
+    tasks = tuple(task for task, kept in zip(dataset.tasks, training, strict=True) if kept)
+    return replace(dataset, tasks=tasks, activities=replace(cells, task=number[cells.task].astype(np.int32)))
+
+
+def trained(dataset: Dataset, arm: str, config: RunConfig, folder: Path) -> ArmRecord:
+    """Return the record of one arm with one seed."""
+    return run_arm(dataset, arm, config=config, arms=folder / "arms", rng=SystemRng())
+
+
+def row(name: str, records: Sequence[ArmRecord], start: str) -> dict[str, object]:
+    """Return one point of the curve: mean over seeds with its 95 % t interval."""
+    means = np.array([record.performance.mean for record in records])
+    half = float(stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
+    dp = records[0].dp
+    return {
+        "arm": name,
+        "start": start,
+        "metric": records[0].performance.metric,
+        "n_seeds": len(means),
+        "mean": float(means.mean()),
+        "ci_low": float(means.mean()) - half,
+        "ci_high": float(means.mean()) + half,
+        "unit": dp.unit if dp else None,
+        "epsilon": dp.epsilon if dp else None,
+        "epsilon_lower": dp.epsilon_lower if dp else None,
+        "delta": dp.delta if dp else None,
+        "neighbouring": dp.neighbouring if dp else None,
+        "noise_multiplier": dp.noise_multiplier if dp else None,
+    }
+
+
+def curve(private: Dataset, public: Dataset, scratch: Path) -> list[dict[str, object]]:
+    """Train everything and return the rows."""
+    starts: dict[int, Path] = {}
+    for seed in SEEDS:
+        model: Model = train_pooled(public, config=config_of(seed), seed=seed).model
+        starts[seed] = scratch / f"public-{seed}.safetensors"
+        model.save(starts[seed])
+    rows = []
+    plain = ("standalone", "plaintext", "masking+partner-dp=8", "plaintext+central-dp=8")
+    for arm in (*plain, *(f"plaintext+dp={epsilon}" for epsilon in EPSILONS)):
+        for start in ("none", "public") if "+dp" in arm else ("none",):
+            records = []
+            for seed in SEEDS:
+                config = config_of(seed, start=starts[seed] if start == "public" else None)
+                records.append(trained(private, arm, config, scratch / start / str(seed)))
+            rows.append(row(arm, records, start))
+            print(json.dumps(rows[-1]))
+    return rows
+
+
+def environment() -> Mapping[str, object]:
+    """Return what the figures were measured on."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "load": list(os.getloadavg())}
+
+
+def main() -> None:
+    """Measure the curve and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "securefl-dp-utility")
+    arguments = parser.parse_args()
+    limit_threads(1)
+    private, public = divided(default_dataset(DATA, arguments.cache))
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = curve(private, public, Path(scratch))
+    result = {
+        "environment": environment(),
+        "seeds": list(SEEDS),
+        "data": private.name,
+        "partners": len(private.partners),
+        "public_compounds": len(np.unique(public.activities.compound)),
+        "private_compounds": len(np.unique(private.activities.compound)),
+        "rows": rows,
+    }
+    arguments.out.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
