@@ -22,6 +22,9 @@ _NAMES = {
     "membership_loss": "membership by loss",
     "membership_rmia": "membership by RMIA",
     "membership_lira": "membership by LiRA",
+    "trajectory_fedmia": "trajectory by FedMIA",
+    "single_partner_recall": "one partner's own bits found",
+    "epsilon_lower_bound": "epsilon, lower bound",
 }
 
 
