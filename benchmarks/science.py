@@ -250,6 +250,7 @@ def main() -> None:
     """Train what is left for so many minutes, then write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--only", default="", help="train only cells whose name begins so")
     parser.add_argument("--cache", type=Path, default=Path("runs/science"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -261,6 +262,7 @@ def main() -> None:
         recipe = chosen(arguments.cache)
         if not left and recipe is not None:
             left = [cell for cell in cells(recipe) if known(cell, arguments.cache) is None]
+            left = [cell for cell in left if cell.name.startswith(arguments.only)]
     RESULT.write_text(json.dumps(report(arguments.cache), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"{len(left)} cells left")
 

@@ -121,7 +121,7 @@ class ReleasedMetricRecord(Record):
 
     ``of``: the metric itself, or its difference from the owner's standalone model. ``counts[i]`` tasks lie in
     [edges[i], edges[i + 1]); values outside are counted in the first or last bin. ``mean`` is exact to the quantiser's step
-    for values clipped to the edges; ``median`` to a bin's width. ``better`` is the share of tasks with a positive difference.
+    for tasks within +-16, ``median`` to a bin's width. ``better`` is the share of tasks with a positive difference.
     """
 
     metric: str

@@ -6,9 +6,9 @@ and what its ledger refuses (:mod:`securefl.evaluation.metric_ledger`); the seco
 the number of better tasks, a histogram, and the sums of the bootstrap resamples, from which the interval follows. Operator and
 partners see these numbers and nothing else; partners without an answer send zeros, which look like everybody else's.
 
-The figures equal those computed in the clear (values clipped to the histogram's edges): means to the quantiser's step, medians
-to a bin's width. Resamples draw the same clusters at every partner, here from a public seed over the clusters of the
-simulation; partners that share the key of the folds can draw them from the keyed hash of the cluster.
+The figures equal those computed in the clear: means to the quantiser's step (of values within +-16: one broken task must not
+swamp the others), medians to a bin's width. Resamples draw the same clusters at every partner, here from a public seed over
+the clusters of the simulation; partners that share the key of the folds can draw them from the keyed hash of the cluster.
 
 NOT protected: the sums themselves. A bin of one task says that some partner has such a task, not which. A partner that lies
 about its metrics is believed. With as many colluders as the policy tolerates, at least ``minimum`` partners stay mixed.
@@ -40,7 +40,9 @@ from securefl.types import ClientId, Rng
 MIN_PARTNERS = 3
 MIN_TASKS = 10
 SCHEME = "masking"
-LARGEST = float(1 << 16)
+VALUE_LIMIT = 16.0
+"""A task's metric enters the sums clipped to +- this; the histogram counts it in its first or last bin."""
+LARGEST = float(1 << 20)
 """No number that a partner puts in is larger: so many tasks, or sums of their metrics."""
 _EDGES: Mapping[str, tuple[float, float, int]] = {
     "R2 about the training mean": (-1.0, 1.0, 40),
@@ -255,13 +257,13 @@ def _counts(answers: Answers) -> dict[ClientId, Floats]:
 def _figures(question: Question, answer: Answer) -> Floats:
     """Return the partner's sum, better tasks, histogram, and each resample's sum and number of defined tasks."""
     edges = question.edges
-    value = np.clip(answer.value, edges[0], edges[-1])
-    resampled = np.clip(answer.resampled, edges[0], edges[-1])
+    value = np.clip(answer.value, -VALUE_LIMIT, VALUE_LIMIT)
+    resampled = np.clip(answer.resampled, -VALUE_LIMIT, VALUE_LIMIT)
     defined = np.isfinite(resampled)
     return np.concatenate(
         [
-            [value.sum(), float((answer.value > 0).sum())],
-            np.histogram(value, edges)[0].astype(np.float64),
+            [value.sum(), float((value > 0).sum())],
+            np.histogram(np.clip(value, edges[0], edges[-1]), edges)[0].astype(np.float64),
             np.where(defined, resampled, 0.0).sum(axis=1),
             defined.sum(axis=1).astype(np.float64),
         ]
