@@ -1,0 +1,100 @@
+"""Attacks on toy RLWE parameters: each succeeds where it must, and drops to chance against its control."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from stand_ins import CountingRng
+
+from attacks.rlwe_toy import (
+    ToyKey,
+    extract_secret,
+    make_toy,
+    malformed_upload,
+    open_single,
+    secret_score,
+    summed,
+)
+from attacks.rlwe_toy_hint import Seen, noise_score, recover_noise
+from securefl.crypto.rlwe.budget import CANARIES
+from securefl.crypto.rlwe.cipher import Half, PartialDecryptor, decode_total
+from securefl.crypto.rlwe.ring import Residues
+from securefl.crypto.rlwe.samplers import uniform
+from securefl.crypto.rlwe.sharing import weights_at_zero
+from securefl.errors import DecodeError
+
+ELEMENTS = 1500
+
+
+def vector(seed: int, elements: int = ELEMENTS) -> NDArray[np.int64]:
+    plain = np.random.default_rng(seed).integers(-(1 << 18), 1 << 18, (elements, 64))
+    plain[:, -CANARIES:] = 0
+    return plain
+
+
+@pytest.fixture(scope="module")
+def key() -> ToyKey:
+    return make_toy(holders=3, threshold=2, elements=ELEMENTS, rng=CountingRng(1))
+
+
+def test_one_malformed_upload_extracts_the_key_unnoticed_and_opens_single_uploads(key: ToyKey) -> None:
+    honest = [key.encrypt(vector(seed), rng=CountingRng(seed)) for seed in (1, 2)]
+    total = key.total([*honest, malformed_upload(key.budget, ELEMENTS)], (1, 3), rng=CountingRng(9))
+    # Nobody notices: the opened sum is right and every residue is within the bound.
+    assert np.array_equal(decode_total(total, key.budget), vector(1) + vector(2))
+    guess = extract_secret(total, key.budget)
+    score = secret_score(guess, key)
+    assert score.value == 1.0
+    assert score.low > 0.9 > 0.5 > score.chance
+    for seed, body in zip((1, 2), honest, strict=True):
+        assert np.array_equal(open_single(body, guess, key.budget), vector(seed))
+
+
+def test_without_the_malformed_upload_the_same_view_gives_nothing(key: ToyKey) -> None:
+    honest = [key.encrypt(vector(seed), rng=CountingRng(seed)) for seed in (1, 2, 3)]
+    guess = extract_secret(key.total(honest, (1, 3), rng=CountingRng(9)), key.budget)
+    score = secret_score(guess, key)
+    assert score.low <= score.chance
+    with pytest.raises(DecodeError):
+        open_single(honest[0], guess, key.budget)
+
+
+def test_the_extracted_key_is_worth_nothing_in_the_next_epoch(key: ToyKey) -> None:
+    other = make_toy(holders=3, threshold=2, elements=ELEMENTS, rng=CountingRng(2))
+    body = other.encrypt(vector(1, 2), rng=CountingRng(1))
+    malformed = key.total([malformed_upload(key.budget, ELEMENTS)], (1, 2), rng=CountingRng(9))
+    with pytest.raises(DecodeError):
+        open_single(body, extract_secret(malformed, key.budget), other.budget)
+
+
+def seen_of(key: ToyKey, *, masked: bool) -> Seen:
+    """Holders 3 and 4 are corrupted; 1, 2 and 3 answer, so that one corrupted share lies outside the set."""
+    ring, members = key.budget.ring, (1, 2, 3)
+    bodies = [key.encrypt(vector(seed, 1), rng=CountingRng(seed)) for seed in (1, 2, 3)]
+    message, keyed = (summed(bodies, half, key.budget) for half in Half)
+    weights = weights_at_zero(members, ring.primes)
+    answers: dict[int, Residues] = {}
+    for member in (1, 2):
+        answer = PartialDecryptor(key.shares[member], weights[member], key.budget).answer(keyed, rng=CountingRng(20 + member))
+        if masked:
+            mask = uniform(ring, 1, rng=CountingRng(50))
+            (ring.add if member == 1 else ring.subtract)(answer, mask)
+        answers[member] = answer[0]
+    return Seen(
+        message=message[0],
+        keyed=keyed[0],
+        opened=np.sum([vector(seed, 1)[0] for seed in (1, 2, 3)], axis=0),
+        answers=answers,
+        members=members,
+        corrupted={3: key.shares[3], 4: key.shares[4]},
+    )
+
+
+def test_unmasked_answers_show_the_noise_exactly_and_masked_ones_nothing() -> None:
+    key = make_toy(holders=4, threshold=3, elements=1, rng=CountingRng(3))
+    bare = noise_score(seen_of(key, masked=False), key)
+    assert bare.value == 1.0
+    masked = noise_score(seen_of(key, masked=True), key)
+    assert masked.value == 0.0
+    assert not recover_noise(seen_of(key, masked=True), key)[1].any()
