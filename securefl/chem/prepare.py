@@ -128,6 +128,8 @@ def build(
     sources, labels, roles = _sources(table, config)
     classes = _are_classes(sources, table.value)
     rows = Cells(sources[good], compound[good], table.value[good], table.relation[good], table.row[good])
+    # A class is never censored: what a qualifier beside a 0 or 1 was meant to say, nobody knows. They are counted.
+    ignored = int((rows.relation[classes[rows.source]] != 0).sum())
     rows.relation[classes[rows.source]] = 0
     merged = merge_replicates(rows, classes, max_spread=config.max_spread)
     rejects += merged.rejects
@@ -143,7 +145,10 @@ def build(
     owned = divide(material, config, key)
     rejects += owned.rejects
     dataset = _dataset(compounds, owned, material, config, key)
-    counts = {"rows": len(table) + len(table.rejects), "rejects": len(rejects), "merged": merged.merged}
+    counts = {
+        "rows": len(table) + len(table.rejects), "rejects": len(rejects), "merged": merged.merged,
+        "qualifiers_of_classes_ignored": ignored,
+    }  # fmt: skip
     dataset = replace(
         dataset, name=table.name, licence=table.licence, citation=table.citation, rejects=len(rejects)
     )

@@ -181,6 +181,9 @@ def test_classes_are_detected_and_one_class_is_rejected(tmp_path: Path, cache: P
     assert {task.kind for task in dataset.tasks} == {TaskKind.CLASSIFICATION}
     assert set(np.unique(dataset.activities.value)) == {0.0, 1.0}
     assert not dataset.activities.relation.any()
+    assert read_manifest(tmp_path / "d").about["qualifiers_of_classes_ignored"] == content["relation"].to_pylist().count(
+        "<"
+    ) + content["relation"].to_pylist().count(">")
     reasons = {reject.reason for reject in load_rejects(tmp_path / "d") if reject.stage is Stage.TASK}
     assert reasons == {"task: one class only"}
 
