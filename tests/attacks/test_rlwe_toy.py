@@ -69,17 +69,20 @@ def test_the_extracted_key_is_worth_nothing_in_the_next_epoch(key: ToyKey) -> No
 
 
 def seen_of(key: ToyKey, *, masked: bool) -> Seen:
-    """Holders 3 and 4 are corrupted; 1, 2 and 3 answer, so that one corrupted share lies outside the set."""
-    ring, members = key.budget.ring, (1, 2, 3)
+    """Seven of ten answer; six holders are corrupted, three of them outside the set."""
+    ring, members, corrupted = key.budget.ring, (1, 3, 4, 5, 7, 9, 10), (2, 4, 6, 7, 8, 9)
     bodies = [key.encrypt(vector(seed, 1), rng=CountingRng(seed)) for seed in (1, 2, 3)]
     message, keyed = (summed(bodies, half, key.budget) for half in Half)
     weights = weights_at_zero(members, ring.primes)
     answers: dict[int, Residues] = {}
-    for member in (1, 2):
+    honest = [member for member in members if member not in corrupted]
+    masks = uniform(ring, len(honest) - 1, rng=CountingRng(50))
+    for number, member in enumerate(honest):
         answer = PartialDecryptor(key.shares[member], weights[member], key.budget).answer(keyed, rng=CountingRng(20 + member))
         if masked:
-            mask = uniform(ring, 1, rng=CountingRng(50))
-            (ring.add if member == 1 else ring.subtract)(answer, mask)
+            # The first one's mask is minus the sum of the others'.
+            for mask in masks if number == 0 else masks[number - 1 : number]:
+                (ring.subtract if number == 0 else ring.add)(answer, mask[None])
         answers[member] = answer[0]
     return Seen(
         message=message[0],
@@ -87,12 +90,12 @@ def seen_of(key: ToyKey, *, masked: bool) -> Seen:
         opened=np.sum([vector(seed, 1)[0] for seed in (1, 2, 3)], axis=0),
         answers=answers,
         members=members,
-        corrupted={3: key.shares[3], 4: key.shares[4]},
+        corrupted={holder: key.shares[holder] for holder in corrupted},
     )
 
 
 def test_unmasked_answers_show_the_noise_exactly_and_masked_ones_nothing() -> None:
-    key = make_toy(holders=4, threshold=3, elements=1, rng=CountingRng(3))
+    key = make_toy(holders=10, threshold=7, elements=1, rng=CountingRng(3))
     bare = noise_score(seen_of(key, masked=False), key)
     assert bare.value == 1.0
     masked = noise_score(seen_of(key, masked=True), key)

@@ -6,9 +6,10 @@ coefficient is multiplied in before the smudging noise E_j, which is therefore n
 Delta m plus small noise; the fraction of q that it is, in 64-bit fixed point, has the sum in its highest bits.
 
 What must hold: an answer leaves its holder only under a mask that cancels in the sum of the t answers. *Without* it, whoever
-has shares outside the answering set learns kappa_j v + E_j modulo q for large public kappa_j, and with that the exact noise v
-of the summed ciphertexts (attacks/rlwe_toy.py shows it): smudging hides v in the sum of the answers, not in each of them.
-Ciphertexts must be honestly made: decryption is not safe against chosen ciphertexts.
+has shares outside the answering set learns kappa_j v + E_j modulo q for public fractions kappa_j, and with that the exact
+noise v of the summed ciphertexts modulo their common denominator (8064 for seven of ten; attacks/rlwe_toy_hint.py): smudging
+hides v in the sum of the answers, not in each of them. Ciphertexts must be honestly made: decryption is not safe against
+chosen ones.
 
 Elements are worked on a few at a time, so that scratch stays in the second-level cache. Not constant in time.
 
@@ -159,14 +160,8 @@ def decode_total(total: Residues, budget: NoiseBudget) -> NDArray[np.int64]:
     Raises:
         DecodeError: a residue is outside the noise bound, a sum outside its range, or a canary is not zero.
     """
-    fraction = _fraction(total, budget.ring)
-    shift = np.uint64(_FRACTION_BITS - budget.plain_bits)
-    half = np.uint64(1) << (shift - np.uint64(1))
-    rounded = fraction + half
-    plain = rounded.view(np.int64) >> shift.astype(np.int64)
-    residue = (rounded & ((np.uint64(1) << shift) - np.uint64(1))).view(np.int64) - int(half)
-    primes = len(budget.ring.primes)
-    limit = (budget.noise_bound << _FRACTION_BITS) // budget.ring.modulus + primes + 1
+    plain, residue = split_total(total, budget)
+    limit = (budget.noise_bound << _FRACTION_BITS) // budget.ring.modulus + len(budget.ring.primes) + 1
     if int(np.abs(residue).max()) > limit:
         raise DecodeError("a residue is outside the noise bound: a share is wrong, or a ciphertext was malformed")
     if int(np.abs(plain).max()) > budget.limit or plain[:, -CANARIES:].any():
@@ -174,7 +169,16 @@ def decode_total(total: Residues, budget: NoiseBudget) -> NDArray[np.int64]:
     return plain
 
 
-def _fraction(total: Residues, ring: Ring) -> NDArray[np.uint64]:
+def split_total(total: Residues, budget: NoiseBudget) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the nearest sums and what is left, in units of q / 2^64, nothing checked: what the operator can see."""
+    shift = np.uint64(_FRACTION_BITS - budget.plain_bits)
+    half = np.uint64(1) << (shift - np.uint64(1))
+    rounded = fraction(total, budget.ring) + half
+    plain = rounded.view(np.int64) >> shift.astype(np.int64)
+    return plain, (rounded & ((np.uint64(1) << shift) - np.uint64(1))).view(np.int64) - int(half)
+
+
+def fraction(total: Residues, ring: Ring) -> NDArray[np.uint64]:
     """Return total / q modulo 1 in 64-bit fixed point, shape (count, N), at most one unit a prime too small.
 
     total / q = sum over the primes of [total (q / p)^-1 mod p] / p modulo 1, each term by two steps of long division.
