@@ -96,6 +96,7 @@ class FederationConfig(Section):
     server_optimiser: Literal["fedavg", "fedadam"] = "fedavg"
     server_learning_rate: float | None = Field(None, gt=0, description="none: 1 for fedavg, 0.003 for fedadam")
     departures: tuple[DepartureConfig, ...] = ()
+    checkpoints: bool = Field(False, description="keep the shared trunk that every round begins with")
 
     @model_validator(mode="after")
     def _one_unit(self) -> FederationConfig:

@@ -23,11 +23,14 @@ from securefl.config import RunConfig
 from securefl.errors import ParameterError
 from securefl.evaluation.artefacts import (
     ARM_FILE,
+    CHECKPOINTS,
     MODEL_FILE,
     PREDICTIONS_FILE,
     RELEASE_FILE,
     TRANSCRIPT_FILE,
+    Checkpoints,
     TranscriptFile,
+    each_of,
     read_start,
     save_owned,
     save_release,
@@ -185,13 +188,14 @@ def _federated(job: Job) -> Outcome:
     spent: DpRecord | None = None
     for number, seed in enumerate(job.seeds):
         folder = seed_folder(job.folder, seed)
+        kept = [Checkpoints(folder / CHECKPOINTS)] if job.config.federation.checkpoints else []
         if number == 0:
-            with TranscriptFile(folder / TRANSCRIPT_FILE) as observer:
-                one, spent = _train_seed(job, seed, observer)
+            with TranscriptFile(folder / TRANSCRIPT_FILE) as transcript:
+                one, spent = _train_seed(job, seed, each_of([transcript, *kept]))
             if one.release is not None:
                 save_release(folder / RELEASE_FILE, one.release)
         else:
-            one, spent = _train_seed(job, seed, None)
+            one, spent = _train_seed(job, seed, each_of(kept))
         one.model.save(folder / MODEL_FILE)
         save_owned(job.folder, seed, one.models, job.dataset)
         # A partner that withdrew has no model any more: its cells stay without a prediction.
@@ -200,7 +204,7 @@ def _federated(job: Job) -> Outcome:
     return Outcome(predictions=predictions, trained=trained, dp=spent, notes=_notes(job, trained[0]))
 
 
-def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None] | None) -> tuple[Trained, DpRecord | None]:
+def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None]) -> tuple[Trained, DpRecord | None]:
     recipe, config = _recipe(job.arm), job.config
     tensors = tensors_of(recipe, config, bits=job.dataset.bits)
     layout = layout_of(inputs_of(job.dataset, config.model), config.model)

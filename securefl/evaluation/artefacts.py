@@ -2,16 +2,18 @@
 
 ``ARM/seed-<s>/partner-<k>`` is what partner k (from 1) owns after the run, a model folder (:mod:`securefl.learning.owned`).
 The rest is the auditor's of a simulation: ``ARM/seed-<s>/model.safetensors`` with everybody's heads (not standalone's),
-``ARM/seed-<s>/predictions.npz`` with measured values, and for the first seed of an aggregated arm ``release.npz`` with single
-partners' updates and ``transcript.jsonl``. ``ARM/record.json`` is written last: an arm without it is not finished, and is
-trained again over what lies there.
+``ARM/seed-<s>/predictions.npz`` with measured values, ``ARM/seed-<s>/rounds`` where the config wants checkpoints, and for the
+first seed of an aggregated arm ``release.npz`` with single partners' updates and ``transcript.jsonl``. ``ARM/record.json`` is
+written last: an arm without it is not finished, and is trained again over what lies there.
 
 An ephemeral run keeps all of this in memory (:mod:`securefl.files`) and leaves the record alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -22,8 +24,8 @@ from securefl.chem.dataset import Dataset
 from securefl.errors import InputError
 from securefl.evaluation.predictions import load_predictions, save_arrays
 from securefl.federation.releases import FirstLayerRelease, RoundTrace
-from securefl.files import is_in_memory
-from securefl.learning.model import Model
+from securefl.files import is_in_memory, write_bytes
+from securefl.learning.model import Model, model_tensors
 from securefl.learning.owned import TRUNK, owned_by
 from securefl.secagg.replay import transcript_head
 from securefl.secagg.transcript import TranscriptWriter
@@ -33,6 +35,7 @@ MODEL_FILE = "model.safetensors"
 PREDICTIONS_FILE = "predictions.npz"
 RELEASE_FILE = "release.npz"
 TRANSCRIPT_FILE = "transcript.jsonl"
+CHECKPOINTS = "rounds"
 
 
 def seed_folder(arm: Path, seed: int) -> Path:
@@ -98,6 +101,39 @@ def save_release(path: Path, release: FirstLayerRelease) -> None:
     arrays |= {f"weight_{partner}": np.array(weight) for partner, weight in release.weights.items()}
     arrays |= {f"withheld_{partner}": rows for partner, rows in release.withheld.items()}
     save_arrays(path, arrays)
+
+
+class Checkpoints:
+    """An observer of rounds that keeps the shared trunk with which each one begins: what every partner sees.
+
+    ``round-<n>.safetensors``, and ``index.json`` with each file's SHA-256 and the model hash that the round's messages are
+    bound to. They are for auditors and for warm starts; a killed arm is trained again from its beginning.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._index: dict[str, dict[str, str]] = {}
+
+    def __call__(self, trace: RoundTrace) -> None:
+        """Write the checkpoint of a round, then the index."""
+        name = f"round-{trace.round}.safetensors"
+        data = model_tensors(Model(trunk=trace.before, heads={}))
+        write_bytes(self._folder / name, data)
+        self._index[name] = {
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "model_hash": trace.exchanges[0].model_hash.hex(),
+        }
+        write_bytes(self._folder / "index.json", (json.dumps(self._index, indent=1, sort_keys=True) + "\n").encode())
+
+
+def each_of(observers: Sequence[Callable[[RoundTrace], None]]) -> Callable[[RoundTrace], None]:
+    """Return an observer that hands every round to all of ``observers``."""
+
+    def observe(trace: RoundTrace) -> None:
+        for observer in observers:
+            observer(trace)
+
+    return observe
 
 
 class TranscriptFile:
