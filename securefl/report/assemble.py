@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -59,13 +59,13 @@ class Rendered:
     document: Document
 
 
-def _arms(run: Path, order: Sequence[str]) -> tuple[ArmRecord, ...]:
-    """Return the finished arms, in the order of the config."""
-    found = [read_record(ArmRecord, path) for path in sorted(run.glob("arms/*/record.json"))]
+def _arms(run: Path, order: Sequence[str]) -> dict[Path, ArmRecord]:
+    """Return the finished arms by their folders, in the order of the config."""
+    found = {path.parent: read_record(ArmRecord, path) for path in sorted(run.glob("arms/*/record.json"))}
     if not found:
         raise InputError(f"{run} has no finished arm (arms/*/record.json): nothing to report")
     rank = {name: position for position, name in enumerate(order)}
-    return tuple(sorted(found, key=lambda arm: (rank.get(arm.name, len(rank)), arm.name)))
+    return dict(sorted(found.items(), key=lambda item: (rank.get(item[1].name, len(rank)), item[1].name)))
 
 
 def _audits(run: Path, arms: Sequence[ArmRecord]) -> AuditRecord:
@@ -91,13 +91,13 @@ def _timing(run: Path, arms: Sequence[ArmRecord]) -> TimingRecord:
     return TimingRecord(wall_seconds=wall, peak_rss_mb=max(arm.cost.peak_rss_mb for arm in arms))
 
 
-def _transcripts(run: Path, arms: Sequence[ArmRecord], ran: RunRecord) -> tuple[ProtocolRecord, ...]:
+def _transcripts(run: Path, arms: Mapping[Path, ArmRecord], ran: RunRecord) -> tuple[ProtocolRecord, ...]:
     """Return what the transcript of each arm's first seed shows, where the arm kept one."""
-    found = []
-    for arm in arms:
-        names = sorted(path.relative_to(run).as_posix() for path in run.glob(f"arms/{arm.name}/seed-*/transcript.jsonl"))
-        found += [protocol_record(run, name, arm, ran.config) for name in names]
-    return tuple(found)
+    return tuple(
+        protocol_record(run, path.relative_to(run).as_posix(), arm, ran.config)
+        for folder, arm in arms.items()
+        for path in sorted(folder.glob("seed-*/transcript.jsonl"))
+    )
 
 
 def assemble(run: Path, terms: Terms = SHIPPED) -> tuple[ReportRecord, Appetite]:
@@ -109,7 +109,8 @@ def assemble(run: Path, terms: Terms = SHIPPED) -> tuple[ReportRecord, Appetite]
     """
     appetite, prices = load_appetite(terms.appetite), load_prices(terms.prices)
     ran = read_record(RunRecord, run / "run.json")
-    arms = _arms(run, [str(name) for name in ran.config.get("arms", ())])
+    folders = _arms(run, [str(name) for name in ran.config.get("arms", ())])
+    arms = tuple(folders.values())
     audit = _audits(run, arms)
     timing = _timing(run, arms)
     of_views, of_arms = verdicts(arms, audit, appetite)
@@ -132,7 +133,7 @@ def assemble(run: Path, terms: Terms = SHIPPED) -> tuple[ReportRecord, Appetite]
         as_of=terms.as_of.isoformat() if terms.as_of else None,
         expires=(terms.as_of + timedelta(days=appetite.valid_days)).isoformat() if terms.as_of else None,
         inputs=run_inputs(run) + _outside(terms),
-        protocols=_transcripts(run, arms, ran),
+        protocols=_transcripts(run, folders, ran),
         sweep=read_record(SweepRecord, sweep) if sweep.exists() else None,
         prices=prices,
         estimates=estimates(arms, ran.data, len(ran.partners), prices),

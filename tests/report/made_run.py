@@ -11,10 +11,20 @@ from pathlib import Path
 from scipy.stats import beta
 
 from securefl.config import RunConfig
+from securefl.evidence import RocPointRecord, SweepRecord
+from securefl.measures import (
+    ConformalRecord,
+    ConsortiumRecord,
+    EvaluationRecord,
+    IntervalRecord,
+    ReleasedMetricRecord,
+    SimilarityBinRecord,
+)
 from securefl.records import (
     ArmRecord,
     AttackRecord,
     AuditRecord,
+    ConformanceRecord,
     ControlRecord,
     CostRecord,
     DataRecord,
@@ -25,6 +35,7 @@ from securefl.records import (
     TimingRecord,
     ToolkitRecord,
     View,
+    read_record,
     write_record,
 )
 
@@ -231,3 +242,40 @@ def write_run(run: Path, *, arms: tuple[str, ...] = tuple(_ARMS), audited: bool 
     stages = {"prepare": 31.0, "baselines": 118.0, "arms": 262.0, "attacks": 97.0}
     write_record(TimingRecord(wall_seconds=stages, peak_rss_mb=2310.0), run / "timing.json")
     return run
+
+
+def add_everything(run: Path) -> None:
+    """Give the records all that pictures and tables can show."""
+    path = run / "arms" / "masking" / "record.json"
+    arm, span = read_record(ArmRecord, path), IntervalRecord(mean=0.4, low=0.3, high=0.5)
+    near = SimilarityBinRecord(metric="RMSE", kind="regression", low=0.2, high=0.4, n_cells=90, n_compounds=70, value=span)
+    sure = ConformalRecord(
+        kind="regression", on="unannotated", error_rate=0.1, n_tasks=9, n_pairs=900, efficiency=span, delta=span
+    )
+    metric = ReleasedMetricRecord(
+        metric="R2", kind="regression", of="delta", higher_is_better=True, released=True, partners=5, tasks=9,
+        edges=(-1.0, 0.0, 1.0), counts=(3, 6),
+    )  # fmt: skip
+    shared = ConsortiumRecord(scheme="masking", min_partners=3, min_tasks=5, error_bound=1e-6, metrics=(metric,), ledger=())
+    evaluation = EvaluationRecord(similarity=(near,), conformal=(sure,))
+    write_record(arm.model_copy(update={"evaluation": evaluation, "consortium": shared}), path)
+    dp = read_record(ArmRecord, run / "arms" / "dp" / "record.json")
+    assert dp.dp is not None
+    strict = dp.model_copy(update={"name": "dp=1", "dp": dp.dp.model_copy(update={"epsilon": 0.98})})
+    write_record(strict, run / "arms" / "dp=1" / "record.json")
+    points = tuple(RocPointRecord(fpr=x, tpr=min(1.0, 2 * x), low=x, high=min(1.0, 3 * x)) for x in (0.002, 0.01, 0.1, 1.0))
+    audit = read_record(AuditRecord, run / "attacks" / "masking.json")
+    attacks = tuple(a.model_copy(update={"roc": points}) if a.metric == "auc" else a for a in audit.attacks)
+    played = ConformanceRecord(
+        name="mask_reuse", view="V5", arm="masking", scheme="masking", outcome="refused", reason="round number was used before",
+        broken_variant="tests/attacks/test_masks.py::test_masks_that_forget_the_round_are_reused",
+    )  # fmt: skip
+    write_record(audit.model_copy(update={"attacks": attacks, "conformance": (played,)}), run / "attacks" / "masking.json")
+    steps = [
+        {"parameter": "guard.k", "from": "0", "to": "3", "delta_leak": -0.41, "delta_performance": -0.004, "n": 3,
+         "intervals": {"delta_leak": [-0.5, -0.3], "delta_performance": [-0.02, 0.01]}},
+    ]  # fmt: skip
+    levels = [{"parameter": "guard.k", "value": k, "leak": {"mean": m, "low": m / 2, "high": 2 * m}, "arm": "masking"}
+              for k, m in (("0", 0.4), ("3", 0.02))]  # fmt: skip
+    sweep = {"options": steps, "points": levels, "leak": "exact_recovery", "performance": "R2"}
+    write_record(SweepRecord.model_validate(sweep), run / "sweep" / "options.json")

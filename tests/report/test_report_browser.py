@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_run import made_arm, made_audit, write_run
+from made_run import add_everything, made_arm, made_audit, write_run
 
 from securefl.records import write_record
-from securefl.report import build
+from securefl.report import Terms, build
+from securefl.report.editions import AUDITOR
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.browser
@@ -37,6 +38,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = write_run(tmp_path_factory.mktemp("run"))
     build(folder)
     return (folder / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of an auditor's edition in which every picture and every table has something to show."""
+    folder = write_run(tmp_path_factory.mktemp("everything"))
+    add_everything(folder)
+    build(folder, Terms(edition=AUDITOR))
+    return (folder / "report-auditor.html").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +93,11 @@ def test_the_policy_stops_a_script_that_slipped_in(browser: Any, address: str) -
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_sideways_scrolling_and_every_chart_is_drawn(browser: Any, address: str, width: int, scheme: str) -> None:
-    page = opened(browser, address, width=width, scheme=scheme)
+@pytest.mark.parametrize(("which", "scheme"), [("address", "light"), ("address", "dark"), ("everything", "light")])
+def test_no_sideways_scrolling_and_every_chart_is_drawn(
+    browser: Any, request: pytest.FixtureRequest, which: str, width: int, scheme: str
+) -> None:
+    page = opened(browser, request.getfixturevalue(which), width=width, scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     hidden = (
@@ -109,8 +121,9 @@ def test_a_name_without_end_stays_inside_the_page(browser: Any, endless: str, wi
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_text_of_a_chart_leaves_its_card(browser: Any, address: str, width: int) -> None:
-    page = opened(browser, address, width=width)
+@pytest.mark.parametrize("which", ["address", "everything"])
+def test_no_text_of_a_chart_leaves_its_card(browser: Any, request: pytest.FixtureRequest, which: str, width: int) -> None:
+    page = opened(browser, request.getfixturevalue(which), width=width)
     outside = page.evaluate(
         "[...document.querySelectorAll('figure')].flatMap(f => { const box = f.getBoundingClientRect();"
         " return [...f.querySelectorAll('svg.chart text')].filter(t => { const b = t.getBoundingClientRect();"
@@ -142,11 +155,18 @@ def test_everything_can_be_read_without_the_script(browser: Any, address: str) -
     assert without.locator("main").inner_text() == with_script.locator("main").inner_text()
 
 
-def test_page_one_prints_on_one_page_and_no_table_is_cut(browser: Any, address: str) -> None:
-    page = opened(browser, address, width=718)  # A4 less its margins, in CSS pixels
+@pytest.mark.parametrize("which", ["address", "everything"])
+def test_no_table_is_cut_in_print(browser: Any, request: pytest.FixtureRequest, which: str) -> None:
+    page = opened(browser, request.getfixturevalue(which), width=718)
     page.emulate_media(media="print")
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
     wide = "[...document.querySelectorAll('table')].filter(t => t.getBoundingClientRect().right > 719)"
     assert page.evaluate(f"{wide}.map(t => t.id || t.className)") == []
+
+
+def test_page_one_prints_on_one_page(browser: Any, address: str) -> None:
+    page = opened(browser, address, width=718)  # A4 less its margins, in CSS pixels
+    page.emulate_media(media="print")
     assert page.evaluate("document.querySelector('.front').getBoundingClientRect().height") < 1040
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
