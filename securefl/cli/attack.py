@@ -11,6 +11,7 @@ import typer
 from securefl.cli.output import emit_json, emit_table, shown
 from securefl.cli.pipeline import attack_arms, find_dataset
 from securefl.cli.progress import progress_bar
+from securefl.cli.update import attack_update, summary
 from securefl.config import ArmName
 from securefl.errors import InputError
 from securefl.records import AuditRecord, View
@@ -20,20 +21,35 @@ INCONCLUSIVE = 6
 
 
 def attack(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A finished run's folder.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="The dataset folder; the demo keeps its own in RUN/data.")] = None,
     only: Annotated[str | None, typer.Option("--only", help="Only the attack of this name.")] = None,
     view: Annotated[str | None, typer.Option("--view", help="Only attacks from this view (V0 to V5).")] = None,
+    update: Annotated[Path | None, typer.Option("--update", help="Instead of a run: your own update, safetensors.")] = None,
+    tensor: Annotated[str | None, typer.Option("--tensor", help="Its first-layer matrix; the largest if left out.")] = None,
+    hidden_first: Annotated[bool, typer.Option("--hidden-first", help="The matrix is (hidden, bits), as in torch.")] = False,
+    seconds: Annotated[float, typer.Option("--seconds", help="Most seconds of that search.", min=0.1)] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print every score as JSON.")] = False,
 ) -> None:
     """Attack every arm of a run; ends with 6 if a control failed, so that the audit says nothing.
+
+    With --update, read what compounds an update of your own model shows; --json prints their bits.
 
     Examples:
 
       securefl attack runs/ours --data data/ours
 
       securefl attack runs/demo --view V1 --json
+
+      securefl attack --update delta.safetensors --tensor trunk.0.weight --hidden-first
     """
+    if update is not None and run is None:
+        with progress_bar() as progress:
+            found = attack_update(update, tensor=tensor, hidden_first=hidden_first, seconds=seconds, progress=progress)
+        emit_json(found) if as_json else emit_table("What the update shows", [summary(found)])
+        return
+    if run is None or update is not None:
+        raise InputError("name a run, or an update with --update, and not both")
     if view is not None and view not in get_args(View):
         raise InputError(f"view {view!r} is unknown, must be one of {', '.join(get_args(View))}")
     dataset = find_dataset(run, data)
