@@ -29,7 +29,7 @@ from securefl.recipes import Recipe, recipe_of
 from securefl.records import ArmRecord, read_record
 from securefl.secagg.replay import verify_transcript
 
-ARMS = (*DEFAULT_ARMS, "bfv")
+ARMS = (*DEFAULT_ARMS, "bfv", "rlwe")
 AGGREGATED = tuple(arm for arm in ARMS if recipe_of(arm))
 
 
