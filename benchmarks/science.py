@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from benchmarks.science_data import LOADERS, TOX21_PARTNERS, shuffled, tox21
 from securefl.chem.dataset import Dataset
 from securefl.config import FederationConfig, ModelConfig, RunConfig
+from securefl.evaluation.applicability import similarity_records
 from securefl.evaluation.comparison import Contest, metric_records
+from securefl.evaluation.conformal import conformal_records
 from securefl.evaluation.predictions import load_predictions, save_predictions
 from securefl.evaluation.task_scores import main_metric
 from securefl.evaluation.toolkit import toolkit_record
@@ -184,8 +186,11 @@ def study(data: str, recipe: str, folder: Path) -> dict[str, Any] | None:
     arms = {arm: predictions(data, arm, recipe, folder) for arm in ("standalone", "federated", "pooled", "control")}
     if any(len(found) < len(SEEDS) for found in arms.values()):
         return None
+    contest = Contest(dataset=dataset, arm=arms["federated"], standalone=arms["standalone"])
     return {
         "data": {"sha256": dataset.sha256, "compounds": len(dataset.inchikeys), "tasks": len(dataset.tasks)},
+        "federated_by_similarity": [record.model_dump(mode="json") for record in similarity_records(contest)],
+        "federated_conformal": [record.model_dump(mode="json") for record in conformal_records(contest)],
         "main_metric": main_metric(dataset).name,
         "federated_against_standalone": compared(dataset, arms["federated"], arms["standalone"]),
         "pooled_against_standalone": compared(dataset, arms["pooled"], arms["standalone"]),

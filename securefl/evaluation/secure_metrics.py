@@ -11,7 +11,8 @@ swamp the others), medians to a bin's width. Resamples draw the same clusters at
 the clusters of the simulation; partners that share the key of the folds can draw them from the keyed hash of the cluster.
 
 NOT protected: the sums themselves. A bin of one task says that some partner has such a task, not which. A partner that lies
-about its metrics is believed. With as many colluders as the policy tolerates, at least ``minimum`` partners stay mixed.
+about its metrics is believed. With as many colluders as the policy tolerates, at least ``minimum`` partners stay mixed. An
+arm's epsilon prices what its training compounds release; metrics are of TEST compounds, and no epsilon prices them.
 """
 
 from __future__ import annotations
