@@ -1,9 +1,10 @@
 """What epsilon costs in performance: ``python -m benchmarks.dp_utility`` writes ``benchmarks/results/dp_utility.json``.
 
-Record-level arms at epsilon 1, 3, 8 and infinity (clipping alone), each from fresh weights and from a public warm start, and
-partner-level noise at epsilon 8, on the twelve smallest targets of the default data. Six targets are divided among five
-partners; the compounds of the other six, as far as no partner has them, are the public data: other assays, other compounds.
-References: the plain federation and every partner alone. Test-fold performance, mean over seeds with a t interval.
+Record-level arms at epsilon 1, 3, 8 and infinity (clipping alone), each from fresh weights and from a public warm start, with
+noisy heads and with heads that every partner fits by itself at the end, and partner-level noise at epsilon 8, on the twelve
+smallest targets of the default data. Six targets are divided among five partners; the compounds of the other six, as far as no
+partner has them, are the public data: other assays, other compounds. References: the plain federation and every partner
+alone. Test-fold performance, mean over seeds with a t interval.
 
 The sums are plaintext here, because every exact scheme opens the same ones.
 """
@@ -37,17 +38,19 @@ from securefl.types import SystemRng
 
 SEEDS = (0, 1, 2)
 EPSILONS = ("1", "3", "8", "inf")
+OPTIONS = (("none", False), ("none", True), ("public", False), ("public", True))
+"""Warm start of the trunk, and whether every partner fits its own heads at the end."""
 DATA = DataConfig(targets=12, bits=1024)
 RESULT = Path(__file__).parent / "results" / "dp_utility.json"
 
 
-def config_of(seed: int, *, start: Path | None = None) -> RunConfig:
-    """Return the config of one seed; with a public trunk the steps are smaller, because less is left to learn."""
+def config_of(seed: int, *, start: Path | None = None, refit: bool = False) -> RunConfig:
+    """Return the config of one seed."""
     return RunConfig(
         data=DATA,
         model=ModelConfig(hidden=(128, 48)),
         federation=FederationConfig(rounds=12, seeds=(seed,)),
-        dp=DpConfig(rounds=8, batch=512, learning_rate=2.0, start=str(start) if start else None),
+        dp=DpConfig(rounds=8, batch=512, learning_rate=2.0, start=str(start) if start else None, refit_heads=refit),
     )
 
 
@@ -83,14 +86,13 @@ def trained(dataset: Dataset, arm: str, config: RunConfig, folder: Path) -> ArmR
     return run_arm(dataset, arm, config=config, arms=folder / "arms", rng=SystemRng())
 
 
-def row(name: str, records: Sequence[ArmRecord], start: str) -> dict[str, object]:
+def row(name: str, records: Sequence[ArmRecord]) -> dict[str, object]:
     """Return one point of the curve: mean over seeds with its 95 % t interval."""
     means = np.array([record.performance.mean for record in records])
     half = float(stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
     dp = records[0].dp
     return {
         "arm": name,
-        "start": start,
         "metric": records[0].performance.metric,
         "n_seeds": len(means),
         "mean": float(means.mean()),
@@ -114,14 +116,15 @@ def curve(private: Dataset, public: Dataset, scratch: Path) -> list[dict[str, ob
         model.save(starts[seed])
     rows = []
     plain = ("standalone", "plaintext", "masking+partner-dp=8", "plaintext+central-dp=8")
-    for arm in (*plain, *(f"plaintext+dp={epsilon}" for epsilon in EPSILONS)):
-        for start in ("none", "public") if "+dp" in arm else ("none",):
-            records = []
-            for seed in SEEDS:
-                config = config_of(seed, start=starts[seed] if start == "public" else None)
-                records.append(trained(private, arm, config, scratch / start / str(seed)))
-            rows.append(row(arm, records, start))
-            print(json.dumps(rows[-1]))
+    points = [(arm, "none", False) for arm in plain]
+    points += [(f"plaintext+dp={epsilon}", *option) for epsilon in EPSILONS for option in OPTIONS]
+    for arm, start, refit in points:
+        records = []
+        for seed in SEEDS:
+            config = config_of(seed, start=starts[seed] if start == "public" else None, refit=refit)
+            records.append(trained(private, arm, config, scratch / f"{start}-{refit}" / str(seed)))
+        rows.append({**row(arm, records), "start": start, "refit_heads": refit})
+        print(json.dumps(rows[-1]))
     return rows
 
 

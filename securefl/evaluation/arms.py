@@ -50,6 +50,7 @@ from securefl.files import is_in_memory
 from securefl.learning.family import inputs_of, layout_for, layout_of
 from securefl.learning.local import limit_threads
 from securefl.learning.model import Model, predict
+from securefl.learning.private_heads import refitted
 from securefl.measures import BaselineRecord
 from securefl.recipes import Recipe, Unit, recipe_of
 from securefl.records import ArmRecord, DepartureRecord, DpRecord, write_record
@@ -228,6 +229,8 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None]) -> 
         progress=job.bar(seed),
         observer=observer,
     )
+    if recipe.privacy is not None and config.dp.refit_heads:
+        trained = replace(trained, model=refitted(trained.model, inputs_of(job.dataset, config.model)))
     return trained, privacy.record
 
 
@@ -290,6 +293,8 @@ def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
         notes.append(f"trains and sums {', '.join(tensors)} alone, the rest of the trunk is frozen")
     if recipe.privacy:
         notes += [_PRIVATE_NOTES[recipe.privacy.unit], "no validation score, no clip count is opened; the last round is taken"]
+        if job.config.dp.refit_heads:
+            notes.append("heads were fitted by their partners without noise at the end: epsilon is of what leaves a partner")
         if not isfinite(job.config.dp.epsilon):
             notes.append("epsilon is infinite: clipped alike, without noise and without a guarantee")
     return tuple(notes)

@@ -195,33 +195,15 @@ def train_federated(
     """
     if private is not None:
         require_private_step(config.model)
-    dataset = inputs_of(dataset, config.model)
+    dataset, count = inputs_of(dataset, config.model), _checked(config.federation.rounds if rounds is None else rounds)
     layout = layout_of(dataset, config.model)
     chosen = layout.only(tuple(tensors)) if tensors is not None else layout
     terms = Terms(layout=chosen, config=config, seed=seed, guard_k=guard_k, private=private, device=device)
-    count = _checked(config.federation.rounds if rounds is None else rounds)
-    federation = _assemble(
-        [Partner(dataset, number, terms) for number in range(len(dataset.partners))],
-        Operator(
-            first_trunk(dataset, config, seed, start),
-            layout=layout,
-            aggregated=chosen,
-            patience=config.federation.patience,
-            server=server_optimiser(config.federation),
-        ),
-        terms,
-        _Protocol(
-            scheme=scheme,
-            rng=rng,
-            options=options,
-            dropouts=dropouts or {},
-            consent=consent or planned(config.federation.departures),
-            noise=noise,
-        ),
-    )
-    if start is not None and start.heads:
-        for partner in federation.partners:
-            partner.take_heads(heads_of(start, partner.number))
+    protocol = _Protocol(
+        scheme=scheme, rng=rng, options=options, dropouts=dropouts or {}, noise=noise,
+        consent=consent or planned(config.federation.departures),
+    )  # fmt: skip
+    federation = _assemble(dataset, layout, terms, protocol, start)
     scored = private is None and noise is None
     return _run(federation, count, config=config, scored=scored, progress=progress, observer=observer)
 
@@ -244,7 +226,21 @@ class _Protocol:
     noise: SumNoise | None
 
 
-def _assemble(partners: Sequence[Partner], operator: Operator, terms: Terms, protocol: _Protocol) -> _Federation:
+def _assemble(
+    dataset: Dataset, layout: TensorLayout, terms: Terms, protocol: _Protocol, start: Model | None
+) -> _Federation:
+    """Return all parties, the partners with the heads of ``start`` where it has any."""
+    partners = [Partner(dataset, number, terms) for number in range(len(dataset.partners))]
+    operator = Operator(
+        first_trunk(dataset, terms.config, terms.seed, start),
+        layout=layout,
+        aggregated=terms.layout,
+        patience=terms.config.federation.patience,
+        server=server_optimiser(terms.config.federation),
+    )
+    if start is not None and start.heads:
+        for partner in partners:
+            partner.take_heads(heads_of(start, partner.number))
     quantizer = protocol.noise.quantizer() if protocol.noise else quantizer_for(terms.config.secagg, len(partners))
     clients = [ClientId(partner.number + 1) for partner in partners]
     return _Federation(
