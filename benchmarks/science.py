@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -161,14 +160,12 @@ def cells(recipe: str) -> list[Cell]:
     ]
 
 
-def predictions(data: str, arm: str, recipe: str, folder: Path, seeds: Sequence[int] = SEEDS) -> list[NDArray[np.float32]]:
-    """Return the arm's predictions of each finished seed."""
-    dataset, found = dataset_of(data, folder), []
-    for seed in seeds:
-        cell = Cell(data, arm, seed, recipe if arm in ("federated", "control") else "")
-        if known(cell, folder):
-            found.append(load_predictions(folder / "cells" / f"{cell.name}.npz", dataset))
-    return found
+def predictions(data: str, arm: str, recipe: str, folder: Path) -> list[NDArray[np.float32]]:
+    """Return the arm's predictions of each seed, nothing until all seeds are trained."""
+    cells = [Cell(data, arm, seed, recipe if arm in ("federated", "control") else "") for seed in SEEDS]
+    if any(known(cell, folder) is None for cell in cells):
+        return []
+    return [load_predictions(folder / "cells" / f"{cell.name}.npz", dataset_of(data, folder)) for cell in cells]
 
 
 def compared(dataset: Dataset, arm: list[NDArray[np.float32]], rival: list[NDArray[np.float32]]) -> dict[str, Any]:
@@ -182,10 +179,10 @@ def compared(dataset: Dataset, arm: list[NDArray[np.float32]], rival: list[NDArr
 
 def study(data: str, recipe: str, folder: Path) -> dict[str, Any] | None:
     """Return a main study's comparisons, ``None`` until all of its cells are there."""
-    dataset = dataset_of(data, folder)
     arms = {arm: predictions(data, arm, recipe, folder) for arm in ("standalone", "federated", "pooled", "control")}
-    if any(len(found) < len(SEEDS) for found in arms.values()):
+    if not all(arms.values()):
         return None
+    dataset = dataset_of(data, folder)
     contest = Contest(dataset=dataset, arm=arms["federated"], standalone=arms["standalone"])
     return {
         "data": {"sha256": dataset.sha256, "compounds": len(dataset.inchikeys), "tasks": len(dataset.tasks)},
@@ -223,7 +220,7 @@ def dense(recipe: str, folder: Path) -> dict[str, Any]:
         if data in LOADERS:
             continue
         found = predictions(data, arm, recipe, folder)
-        if len(found) == len(SEEDS):
+        if found:
             _, folds, count = data.split("-")
             records = metric_records(Contest(dataset=dataset_of(data, folder), arm=found))
             row = {record.name: {**record.value.model_dump(), "n_tasks": record.n_tasks} for record in records}
