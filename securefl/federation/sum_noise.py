@@ -8,6 +8,7 @@ release. The norm of an update, and whether it was clipped, stay at the partner.
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from math import isfinite, ldexp
 
@@ -46,8 +47,13 @@ class SumNoise:
             max_weight=1,
         )
 
-    def encoder(self, rng: Rng) -> Encoder:
-        """Return what turns a partner's update into its vector in the ring, its weight of 1 last."""
+    def encoder(self, rng: Rng, sent: MutableMapping[ClientId, NDArray[np.float32]] | None = None) -> Encoder:
+        """Return what turns a partner's update into its vector in the ring, its weight of 1 last.
+
+        Args:
+            sent: where an auditor of the simulation finds what each partner handed to aggregation, noise included.
+        """
+        unit = ldexp(1.0, -self.mechanism.scale_bits)
 
         def encode(update: FloatVector, weight: int, quantizer: Quantizer, me: ClientId) -> tuple[RingVector, int]:
             if weight != 1:
@@ -56,6 +62,8 @@ class SumNoise:
             vector = np.empty(len(steps) + 1, quantizer.dtype)
             quantizer.encode(steps, 1, out=vector[:-1])
             vector[-1] = 1
+            if sent is not None:
+                sent[me] = (steps * unit).astype(np.float32)
             # How many values were clipped would be a number of the partner's data that nobody priced.
             return vector, 0
 

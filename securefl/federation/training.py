@@ -85,10 +85,12 @@ class _Federation:
         before = dict(self.operator.trunk)
         updates = dict(zip(self.clients, self._train(), strict=True))
         weights = self.weights([partner.records if self.noise is None else 1 for partner in self.present])
-        model, encode = self.operator.model_hash, self.noise.encoder(self.rng) if self.noise else None
+        sent: dict[ClientId, NDArray[np.float32]] = {}
+        model, encode = self.operator.model_hash, self.noise.encoder(self.rng, sent) if self.noise else None
         result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number, model=model, encode=encode)
         if self.noise is not None:
-            result = self.noise.finished(result, rng=self.rng)
+            # What was handed to aggregation is the clipped and noised vector: attacks must not read a better one.
+            updates, result = sent, self.noise.finished(result, rng=self.rng)
         self.operator.apply(result, round=number)
         self._hand_out()
         return RoundTrace(

@@ -61,7 +61,7 @@ def spread(result: RoundResult) -> float:
 
 @pytest.mark.statistical
 @pytest.mark.parametrize("family", ["skellam", "discrete-gaussian"])
-@pytest.mark.parametrize("scheme", ["plaintext", "masking", "bfv"])
+@pytest.mark.parametrize("scheme", ["plaintext", "masking", "bfv", "rlwe"])
 def test_every_exact_sum_opens_the_noise_that_was_priced(scheme: str, family: str) -> None:
     noise = noise_for(noise=family)
     result = opened(noise, scheme)
@@ -147,6 +147,11 @@ def test_a_whole_training_opens_no_score_and_no_count(tiny_dataset: Dataset) -> 
     assert (trained.rounds, trained.best_round, trained.curve, trained.clipped) == (2, 2, (), 0)
     assert [len(trace.exchanges) for trace in seen] == [1, 1]
     assert all(set(trace.weights.values()) == {1} for trace in seen)
+    for trace in seen:
+        # an auditor finds what went into the sum, noise included: the parts add up to the total
+        parts = sum(update.astype(np.float64) for update in trace.updates.values())
+        np.testing.assert_allclose(parts, trace.result.total, rtol=1e-4, atol=1e-3)
+        assert np.linalg.norm(trace.updates[ClientId(1)]) > 2 * CONFIG.dp.update_norm
     assert record is not None
     moved = trained.model.trunk["first.weight"] - seen[0].before["first.weight"]
     assert float(moved.std()) == pytest.approx(
