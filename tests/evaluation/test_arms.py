@@ -79,10 +79,10 @@ def test_the_files_of_an_arm_are_there_and_agree(
 
 def test_recipes_are_told_in_the_records(records: dict[str, ArmRecord]) -> None:
     assert [records[arm].scheme for arm in AGGREGATED] == [
-        "plaintext", "masking", "masking", "paillier", "ckks", "masking", "bfv"
+        "plaintext", "masking", "masking", "paillier", "ckks", "masking", "bfv", "rlwe"
     ]  # fmt: skip
     assert [arm for arm in ARMS if records[arm].forbidden] == ["pooled"]
-    assert [arm for arm in ARMS if records[arm].warm_start] == ["paillier", "ckks", "bfv"]
+    assert [arm for arm in ARMS if records[arm].warm_start] == ["paillier", "ckks", "bfv", "rlwe"]
     assert records["paillier"].rounds <= 2
     assert records["paillier"].parameters == 32 * 12 + 12
     assert records["masking"].parameters == TINY_BITS * 32 + 32 + 32 * 12 + 12
