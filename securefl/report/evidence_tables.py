@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from securefl.evidence import OptionRecord, ProtocolRecord
 from securefl.records import ArmRecord, AttackRecord, ReportRecord
-from securefl.report.numbers import DASH, count, decimal, key, money, signed, small, title
+from securefl.report.numbers import DASH, count, decimal, key, money, seconds, signed, small, title
+from securefl.report.prices import HOUR
 from securefl.report.tables import Cell, Table, arm_cell, number, text
 from securefl.report.verdicts import options
 from securefl.report.words import Question, words
@@ -195,9 +196,9 @@ def estimates_table(report: ReportRecord) -> Table:
     rows = tuple(
         (
             text(each.arm),
-            number(each.training_hours, count(each.training_hours), "core hours"),
-            number(each.protocol_hours, decimal(each.protocol_hours, 1), "core hours"),
-            number(each.operator_hours, decimal(each.operator_hours, 1), "core hours"),
+            number(each.training_hours, f"{count(each.training_hours)} h", "of one core"),
+            number(each.protocol_hours, seconds(each.protocol_hours * HOUR), "of one core"),
+            number(each.operator_hours, seconds(each.operator_hours * HOUR), "of one core"),
             number(each.gigabytes_sent, decimal(each.gigabytes_sent, 1), f"{decimal(each.gigabytes_received, 1)} received"),
             number(each.money_partner, money(each.money_partner, unit)),
             number(each.money_consortium, money(each.money_consortium, unit)),

@@ -22,7 +22,7 @@ SHIPPED = "prices.toml"
 HOUR, DAY, GIGABYTE = 3600.0, 86400.0, 1e9
 MODEL = (
     "Protocol: measured CPU seconds and bytes for each parameter, times the parameters, times the rounds. Training: measured "
-    "CPU seconds for one activity, parameter and round, times those of the scale, divided evenly among the partners. The "
+    "CPU seconds for one activity, parameter of the trunk and round, times those of the scale, divided among the partners. The "
     "operator's work grows with the partners too. Days: training over all cores of a partner's machine, everything else on one "
     "core, one after the other; time on the network is not in it."
 )
@@ -52,15 +52,18 @@ def load_prices(path: Path | None = None) -> PriceRecord:
 def estimates(arms: Iterable[ArmRecord], data: DataRecord, partners: int, prices: PriceRecord) -> tuple[EstimateRecord, ...]:
     """Return the cost of every arm that aggregates, at the price list's scale, by :data:`MODEL`."""
     usable = [arm for arm in arms if arm.scheme is not None and arm.parameters and arm.rounds and data.activities]
-    return tuple(_estimate(arm, data, partners, prices) for arm in usable)
+    # An arm may aggregate a part of the trunk; what it trains is the trunk of the run.
+    trunk = max((arm.parameters for arm in usable), default=0)
+    return tuple(_estimate(arm, data.activities * trunk, partners, prices) for arm in usable)
 
 
-def _estimate(arm: ArmRecord, data: DataRecord, partners: int, prices: PriceRecord) -> EstimateRecord:
+def _estimate(arm: ArmRecord, work: int, partners: int, prices: PriceRecord) -> EstimateRecord:
+    """Return an arm's estimate; ``work`` is activities times parameters of the measured run."""
     cost, scale = arm.cost, prices.scale
     grown = scale.parameters / arm.parameters
     protocol = (cost.setup_seconds + scale.rounds * cost.client_seconds) * grown / HOUR
     operator = scale.rounds * cost.server_seconds * grown * scale.partners / partners / HOUR
-    steps = arm.rounds * len(arm.seeds) * arm.parameters * data.activities
+    steps = arm.rounds * len(arm.seeds) * work
     training = cost.training_seconds / steps * scale.rounds * scale.parameters * scale.activities / scale.partners / HOUR
     sent = cost.bytes_up_per_parameter * scale.parameters * scale.rounds / GIGABYTE
     received = cost.bytes_down_per_parameter * scale.parameters * scale.rounds / GIGABYTE

@@ -174,7 +174,8 @@ def _of_deviations(arm: str, view: View, played: Sequence[ConformanceRecord]) ->
     if not played:
         return VerdictRecord(view=view, arm=arm, verdict="not tested", because="no attack was run in this view")
     refused = sum(one.outcome == "refused" for one in played)
-    told = f"{len(played)} deviations from the protocol were played on {arm}: {refused} refused, {len(played) - refused} failed"
+    many = f"{len(played)} deviation{'s' if len(played) > 1 else ''}"
+    told = f"{many} from the protocol on {arm}: {refused} refused, {len(played) - refused} failed"
     if view != DEVIATING:
         lacking = "no attack on what this view sees was measured"
         return VerdictRecord(view=view, arm=arm, verdict="inconclusive", because=f"{told}, but {lacking}")

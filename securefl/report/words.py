@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
 from securefl.config import Section
+from securefl.recipes import Recipe, Unit, recipe_of
 
 
 class ViewWords(Section):
@@ -53,9 +55,31 @@ class Words(Section):
     glossary: dict[str, str]
 
     def arm(self, name: str) -> ArmWords:
-        """Return the words on an arm; one that the file doesn't know is called by its own name."""
-        found = self.arms.get(name)
-        return found if found is not None else self.arms["other"].model_copy(update={"name": name})
+        """Return the words on an arm: its own, or those of its recipe's parts; an unknown one is called by its own name."""
+        if name in self.arms:
+            return self.arms[name]
+        try:
+            recipe = recipe_of(name)
+        except ValueError:
+            recipe = None
+        parts = [self.arms[part] for part in _parts(recipe) if part in self.arms] if recipe else []
+        return _together(parts, name) if parts else self.arms["other"].model_copy(update={"name": name})
+
+
+def _parts(recipe: Recipe) -> tuple[str, ...]:
+    """Return the keys of the words that an arm's recipe is put together from."""
+    units = {Unit.RECORD: "dp", Unit.PARTNER: "partner-dp", Unit.CENTRAL: "central-dp"}
+    guard = ("guard",) if recipe.guarded else ()
+    return (recipe.scheme, *guard, *((units[recipe.privacy.unit],) if recipe.privacy else ()))
+
+
+def _together(parts: Sequence[ArmWords], name: str) -> ArmWords:
+    return ArmWords(
+        name=f"{parts[-1].name}: {name}" if len(parts) > 1 else parts[0].name,
+        what=" ".join(part.what for part in parts),
+        protects=tuple(dict.fromkeys(line for part in parts for line in part.protects)),
+        exposes=tuple(dict.fromkeys(line for part in parts for line in part.exposes)),
+    )
 
 
 @cache

@@ -19,6 +19,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from securefl.recipes import recipe_of
+
 WIDE: Final = 1000
 NARROW: Final = 340
 """Widths in CSS pixels at which a picture is drawn; a telephone of 390 pixels leaves 340 inside its margins."""
@@ -93,12 +95,23 @@ def color(name: str) -> str:
 
 def arm_color(arm: str) -> str:
     """Return the number of an arm's colour: the same arm has the same colour in every picture."""
-    return TOKENS[f"a{_place(arm)}"]
+    return TOKENS[f"a{_place(_family(arm))}"]
 
 
 def arm_marker(arm: str) -> str:
     """Return an arm's marker, so that no picture rests on colour alone."""
     return _MARKERS[_place(arm)]
+
+
+def _family(arm: str) -> str:
+    """Return the arm whose colour a variant of it has: all private arms look alike, and so do all guarded ones."""
+    try:
+        recipe = recipe_of(arm)
+    except ValueError:
+        return arm
+    if arm in _ARMS or recipe is None:
+        return arm
+    return "dp" if recipe.privacy else "masking+guard" if recipe.guarded else arm
 
 
 def _place(arm: str) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from securefl.records import AttackRecord
 from securefl.report.figures.canvas import WIDE, arm_color, blank, color, hover, label, pixels
 from securefl.report.figures.curves import spread
-from securefl.report.numbers import figure, title
+from securefl.report.numbers import figure, tick, title
 
 FLOOR = 1e-4
 
@@ -34,6 +35,9 @@ def rates(attacks: Sequence[AttackRecord], width: int) -> Figure:
         ends.append((max(shown[0].tpr, floor), x[0], attack.arm))
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: tick("tpr", value))
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlim(floor, 1)
     axes.set_ylim(floor, 1.05)
     axes.grid(color=color("line"), linewidth=0.6, alpha=0.6)
