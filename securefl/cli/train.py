@@ -19,7 +19,7 @@ def train(
     folder: Annotated[Path, typer.Argument(metavar="SHARDS", help="A folder that 'securefl data shards' wrote.")],
     out: Annotated[Path, typer.Option("--out", help="The model's folder: new.")],
     epochs: Annotated[int, typer.Option("--epochs", help="Epochs, or units of federation.local_steps steps.", min=1)] = 20,
-    config: Annotated[Path | None, typer.Option("--config", help="TOML: [model] and [federation] are read.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML; its sections model and federation are read.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides weights, order and dropout.", min=0)] = 0,
     threads: Annotated[int, typer.Option("--threads", help="Threads to compute with.", min=1)] = 1,
     bf16: Annotated[bool, typer.Option("--bf16", help="Round products to bfloat16 where the machine multiplies it.")] = False,

@@ -39,7 +39,7 @@ class TrainingStep:
         weight = trunk.first.weight
         self._table = None
         if isinstance(trunk.first, FirstLayer) and weight.requires_grad:
-            self._table = WeightTable(weight, self._block_step)
+            self._table = WeightTable(weight, self._block_step, divided=config.optimiser != "lazy-adam")
         others = [p for p in (*trunk.parameters(), *heads.parameters()) if self._table is None or p is not weight]
         self._optimiser = optimiser_for(config, others)
 

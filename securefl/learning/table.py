@@ -5,7 +5,8 @@ the speed of the third cache at best; in a block of 64 columns the frequent rows
 gradient is used while it is still in the cache: no gradient of the whole table is ever written. Every number is what the
 undivided layer gives: a sum over a bag runs in the same order in each column, and Adam knows no column but its own.
 
-A table of at most 512 columns, or one on a GPU, is one block: the layer's own parameter, in place.
+A table of at most 512 columns, one on a GPU, or one under lazy Adam, which moves few rows and is served best by long ones, is
+one block: the layer's own parameter, in place.
 """
 
 from __future__ import annotations
@@ -71,12 +72,13 @@ class LazyAdam:
             return
         gradient = functional.embedding_bag(lists.indices, errors, lists.offsets[rows], mode="sum")
         (first, second), (beta1, beta2) = self._moments, self._betas
-        mean = first[rows].lerp_(gradient, 1 - beta1)
-        square = second[rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        mean = first.index_select(0, rows).lerp_(gradient, 1 - beta1)
+        square = second.index_select(0, rows).mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         first.index_copy_(0, rows, mean)
         second.index_copy_(0, rows, square)
         size = self._rate * (1 - beta2**self._steps) ** 0.5 / (1 - beta1**self._steps)
-        block.index_add_(0, rows, mean.div_(square.sqrt_().add_(self._epsilon)), alpha=-size)
+        moved = block.index_select(0, rows).addcdiv_(mean, square.sqrt_().add_(self._epsilon), value=-size)
+        block.index_copy_(0, rows, moved)
 
 
 class WeightTable:
@@ -85,10 +87,10 @@ class WeightTable:
     Between :meth:`working` and its end the blocks are the truth; the parameter is read before and written after.
     """
 
-    def __init__(self, weight: nn.Parameter, stepper: Callable[[nn.Parameter], BlockStep]) -> None:
+    def __init__(self, weight: nn.Parameter, stepper: Callable[[nn.Parameter], BlockStep], *, divided: bool = True) -> None:
         self._weight = weight
         bits, outputs = weight.shape
-        self._whole = outputs <= WHOLE or weight.device.type != "cpu"
+        self._whole = not divided or outputs <= WHOLE or weight.device.type != "cpu"
         starts = [0] if self._whole else list(range(0, outputs, BLOCK))
         self._columns = [slice(a, b) for a, b in zip(starts, [*starts[1:], outputs], strict=True)]
         self._blocks = [weight] if self._whole else [nn.Parameter(torch.empty(bits, c.stop - c.start)) for c in self._columns]
@@ -114,9 +116,10 @@ class WeightTable:
     def activations(self, batch: SparseBatch, bias: Tensor) -> Tensor:
         """Return ``relu(X @ weight + bias)`` for the binary batch X, shape (B, outputs), outside of autograd."""
         result = torch.empty(len(batch), self._weight.shape[1], device=self._weight.device)
+        bags = _narrow(batch)
         for columns, block in zip(self._columns, self._blocks, strict=True):
             # Detached: embedding_bag prepares a gradient of its own for any table that may have one.
-            part = functional.embedding_bag(batch.indices, block.detach(), batch.offsets, mode="sum")
+            part = functional.embedding_bag(bags.indices, block.detach(), bags.offsets, mode="sum")
             torch.clamp(part.add_(bias[columns]), min=0, out=result[:, columns])
         return result
 
@@ -126,7 +129,7 @@ class WeightTable:
 
         ``errors`` is the loss's gradient at ``active``, the result of :meth:`activations` for ``batch``.
         """
-        lists = transposed(batch, len(self._weight))
+        lists = _narrow(transposed(batch, len(self._weight)))
         bias = []
         for columns, block, stepper in zip(self._columns, self._blocks, self._steppers, strict=True):
             # What autograd calls for ReLU; torch.where took seven times as long on a block's columns.
@@ -134,3 +137,8 @@ class WeightTable:
             stepper.step(block, before, lists)
             bias.append(before.sum(0))
         return torch.cat(bias)
+
+
+def _narrow(batch: SparseBatch) -> SparseBatch:
+    """Return the bags in 32-bit numbers: every block reads them again, and they compete with it for the cache."""
+    return SparseBatch(batch.indices.int(), batch.offsets.int())
