@@ -201,7 +201,8 @@ def measure(sink: Sink, case: str, limit: int, attempts: int, length: int = LENG
     sent = seconds("partial decryption, smudging, masks and packing included", first, bar=0.75)
     sink.add(Figure(case, "a decryptor sends", len(sent) / length, "bytes/parameter", 13.5))
     answers = [encode_elements(holder.answer(keyed, rng=RNG), ring).tobytes() for holder in holders]
-    opened = seconds("combine seven answers from the wire and decode", lambda: combine_answers(message, answers, budget), bar=0.3)
+    gather = partial(combine_answers, message, answers, budget)
+    opened = seconds("combine seven answers from the wire and decode", gather, bar=0.3)
     wrong = float((opened != sum(plain)).sum())
     sink.add(Figure(case, "wrong coordinates of the opened sum", wrong, "", 0))
     sink.add(Figure(case, "encrypt, peak memory", peak(lambda: encryptor.encrypt(plain[0], rng=RNG)), "x ciphertext", 3))

@@ -15,12 +15,13 @@ and where no answer is malformed by itself nobody is named, because answers carr
 time. The correctness of a dishonest partner's own value.
 
 Left out: a key-additive symmetric variant (each client encrypts under a short key of its own with public per-round
-polynomials, and only the N-coefficient sum of keys goes through the decryptors: 5 to 7 bytes a parameter, measured in
-benchmarks/rlwe.py). What it opens, sums of keys and of errors, is a hint about both; security then needs RLWE with such
-hints. The published reductions [KLSS23] cover Gaussian secrets and errors with hints of Gaussian covariance, wide enough that
-the reduced instance is still hard; ours are ternary and binomial, so that none of their parameter sets applies, and
-re-parametrising costs the bytes that the variant was to save. A pending patent application (US 2025/0358106 A1, "Willow")
-claims this area; whoever adds the variant must look at it first.
+polynomials, and only the N-coefficient sum of keys goes through the decryptors). Its price is measured in benchmarks/rlwe.py:
+6.0 bytes a parameter for 32-bit sums. What it opens, sums of keys and of errors, is a hint about each of them; security then
+is RLWE with hints. The reduction of Hint-MLWE to MLWE [KLSS23] is for discrete Gaussian secrets, errors and hint noise, while
+ours are ternary and binomial; it would take Gaussian keys and errors whose width survives the hint, with at least two honest
+clients in every sum, and an argument for both sums at once. That is not written here, so the variant is not offered. A
+pending patent application (US 2025/0358106 A1, the "Willow" protocol) is in this area: whoever adds the variant must look at
+it first.
 
 Reference: [KLSS23] Kim, Lee, Seo, Song: Toward practical lattice-based proof of knowledge from Hint-MLWE, Crypto 2023.
 """
