@@ -17,6 +17,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from attacks.flooding_noise import flooding_noise
 from attacks.released import Contribution, Released, labels_of, layers_of, library_of, weight_rounding
 from securefl.chem.dataset import Activities, Dataset, Fold
 from securefl.chem.fingerprint import fingerprints
@@ -240,8 +241,8 @@ def exposed_sum(bench: Bench) -> Released:
     return dataclasses.replace(
         released,
         total=opened.total,
-        # How far an approximate scheme is off depends on its keys: the attacker reads it off the untouched rows.
-        noise=None if opened.approximate else released.noise,
+        # How much noise an approximate scheme adds is public.
+        sum_noise=opened.noise,
         step=quantizer.step,
         bits=opened.bits,
         note=opened.note,
@@ -257,7 +258,7 @@ class _Opened:
     total: NDArray[np.float64]
     bits: NDArray[np.int64] | None
     note: str
-    approximate: bool = False
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +301,9 @@ def _open(
     bits = np.sort(np.concatenate([touched, kept])).astype(np.int64)
     part = {client: u[:size].reshape(shape)[bits].ravel() for client, u in updates.items()}
     total = summed.of(scheme, part).reshape(len(bits), shape[1])
-    return _Opened(total, bits, f"summed {len(bits)} of {shape[0]} rows: the touched ones and some others", True)
+    note = f"summed {len(bits)} of {shape[0]} rows: the touched ones and some others"
+    # The weight travels as one more coordinate.
+    return _Opened(total, bits, note, flooding_noise(summed.quantizer, len(part), len(bits) * shape[1] + 1))
 
 
 def _open_exact_sample(

@@ -13,6 +13,9 @@ fingerprints is sparser than either. This attack uses that the coefficients are 
 4. where analogues leave several binary bases, the one is taken that agrees with the units that worked, if the first layer is
    known (:mod:`attacks.activity`).
 
+Where the release is noisy (an approximate scheme whose noise is public, or differential privacy) its singular values are
+first cut softly by that noise, so that only the update's own directions are decoded.
+
 It takes a fraction of a second where the linear programs take a minute, and recovers nearly everything where they recover
 half. Related: SRATTA [MKT+23] groups by co-activation over rounds.
 
@@ -30,7 +33,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from attacks.activity import agree_with_activity
-from attacks.rows import Delta, Rows, distinct_rows, entry_noise, noise_floor, touched_rows
+from attacks.rows import Delta, Rows, denoised, distinct_rows, entry_noise, noise_floor, touched_rows
 from securefl.errors import ParameterError
 from securefl.types import Progress, silent
 
@@ -186,6 +189,7 @@ def fingerprint_recovery(
     begin = time.thread_time()
     if layer is not None and layer[0].shape != delta_w1.shape:
         raise ParameterError(f"layer has shape {layer[0].shape}, must be the update's {delta_w1.shape}")
+    delta_w1, noise = denoised(delta_w1, noise)
     rank, saturated, finished = delta_w1.shape[-1], True, True
     fingerprints, factors = _spread(delta_w1.shape, None, np.zeros((0, 0))), np.zeros((0, rank))
     if not _is_saturated(delta_w1, noise):

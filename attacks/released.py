@@ -51,6 +51,7 @@ class Released:
             in it. step: the quantiser's step.
         bits: numbers of the rows that were released, ``None`` for all of them.
         note: what a reader has to know about this release, in one clause.
+        sum_noise: standard deviation of the noise that the scheme itself adds to an entry of the sum; public.
     """
 
     name: ReleaseName
@@ -64,6 +65,7 @@ class Released:
     step: float
     bits: NDArray[np.int64] | None = None
     note: str = ""
+    sum_noise: float = 0.0
 
 
 def labels_of(dataset: Dataset, partner: int, compounds: NDArray[np.int64]) -> NDArray[np.int8]:

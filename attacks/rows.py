@@ -23,6 +23,8 @@ FLOAT_NOISE = 2.0**-20
 """Rounding of an update that was computed in float32, relative to its largest entry."""
 PROJECTED = 8
 FEWEST_ROWS = 100
+NOISY = 16
+"""Noise of so many roundings is noise that somebody added."""
 """Under so many rows, equal lengths are no evidence of noise."""
 Delta = NDArray[np.float32] | NDArray[np.float64]
 
@@ -86,6 +88,32 @@ def touched_rows(delta: Delta, noise: float) -> NDArray[np.int64]:
     rms = row_rms(delta)
     bound = 0.0 if (rms == 0).any() else noise * (1 + 4 / np.sqrt(2 * delta.shape[1]))
     return np.flatnonzero(rms > bound).astype(np.int64)
+
+
+def denoised(delta: Delta, noise: float | None) -> tuple[Delta, float | None]:
+    """Return the update with its singular values softly cut by the noise of an entry, and what noise is left in an entry.
+
+    An update of N compounds has rank N, noise has every direction: the shrinkage that loses least for a known noise [GD17]
+    takes the noise out of all directions but N. An exact release (zero rows, or no noise beyond rounding) comes back as it is.
+
+    Reference: [GD17] Gavish, Donoho: Optimal shrinkage of singular values, IEEE Trans. Inf. Theory 2017.
+    """
+    rms = row_rms(delta)
+    sigma = noise_floor(delta) if noise is None else entry_noise(delta, noise)
+    if (rms == 0).any() or sigma <= NOISY * float(np.abs(delta).max()) * FLOAT_NOISE:
+        return delta, noise
+    rows, width = delta.shape
+    values = np.asarray(delta, dtype=np.float64)
+    squares, axes = np.linalg.eigh(values.T @ values if rows >= width else values @ values.T)
+    unit = sigma * np.sqrt(max(rows, width))
+    size, ratio = np.sqrt(np.maximum(squares, 0.0)) / unit, min(rows, width) / max(rows, width)
+    above = size > 1.0 + np.sqrt(ratio)
+    shrunk = np.sqrt(np.maximum((np.square(size) - ratio - 1.0) ** 2 - 4.0 * ratio, 0.0))
+    factor = np.where(above, shrunk / np.maximum(np.square(size), 1e-300), 0.0)
+    projector = (axes * factor) @ axes.T
+    rank = int(above.sum())
+    left = sigma * float(np.sqrt(rank * (rows + width - rank) / (rows * width)))
+    return (values @ projector if rows >= width else projector @ values), left
 
 
 def _classes(rows: NDArray[np.float64], noise: float) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from attacks.exposed import Bench, Defence, exposed_single, exposed_sum
 from attacks.first_layer import LABELS, RECOVERY, UNION, VIEWS
+from attacks.flooding_noise import flooding_noise
 from attacks.jobs import Desk, Job, not_run
 from attacks.released import Released, load_as_run
 from attacks.target import Target
@@ -103,15 +104,18 @@ def attack_as_run(target: Target, desk: Desk) -> None:
         reason = f"{target.arm} sends no update: there is nothing to attack"
         desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=reason, about=about))
         return
-    step = quantizer_for(target.config.secagg, len(target.dataset.partners)).step
-    noisy = target.record.dp is not None or target.record.scheme in APPROXIMATE
+    parties = len(target.dataset.partners)
+    quantizer, noisy = quantizer_for(target.config.secagg, parties), target.record.dp is not None
     dataset = inputs_of(target.dataset, target.config.model)
-    released = load_as_run(target.run / "arms" / target.arm, dataset, step=step, noisy=noisy)
+    released = load_as_run(target.run / "arms" / target.arm, dataset, step=quantizer.step, noisy=noisy)
     if released is None:
         reason = "the first layer is frozen in this arm: none of it is released"
         desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=reason, about=about))
         return
     released = dataclasses.replace(released, note=_silence(released))
+    if target.record.scheme in APPROXIMATE:
+        known = flooding_noise(quantizer, parties, target.record.parameters + 1)
+        released = dataclasses.replace(released, sum_noise=known)
     if _any(desk, "V3"):
         desk.put(_job(target, single_update(released, _by_size(released)[0])))
     _put_sum(target, desk, released)

@@ -139,7 +139,8 @@ def _sum_noise(released: Released, parts: list[Contribution]) -> float | None:
     if released.step <= 0 or released.noise is None:
         return None
     reach = float(np.sqrt(sum(part.weight**2 for part in parts)))
-    return reach * float(np.hypot(released.step / np.sqrt(12), released.noise))
+    rounding = reach * float(np.hypot(released.step / np.sqrt(12), released.noise))
+    return float(np.hypot(rounding, released.sum_noise))
 
 
 def opened_sum(released: Released, *, scramble: np.random.Generator) -> Case:
