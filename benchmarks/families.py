@@ -101,8 +101,8 @@ def measured(family: str, dataset: Dataset, config: RunConfig, folder: Path) -> 
 def main() -> None:
     """Train, attack, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--targets", type=int, default=6, help="the smallest targets of the default data")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--targets", type=int, default=4, help="the smallest targets of the default data")
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--cache", type=Path, default=Path("runs/families-data"), help="where the prepared data are kept")
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
@@ -116,6 +116,8 @@ def main() -> None:
         "families": found,
         "data": {"sha256": dataset.sha256, "compounds": len(dataset.inchikeys), "tasks": len(dataset.tasks)},
         "seed": SEED,
+        "targets": arguments.targets,
+        "rounds": arguments.rounds,
         "load_average": os.getloadavg(),
         "toolkit": toolkit_record().model_dump(mode="json"),
     }

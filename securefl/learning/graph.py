@@ -7,7 +7,8 @@ sums over all atoms after every step, normalised, feed the first hidden layer.
 What leaks: ``weight`` has a row for each property of an atom and each hashed neighbourhood, and a row that no molecule of a
 partner uses has exactly no update, as with fingerprint bits: who sees an update reads which rows the partner's molecules use
 (``union_of_bits``). Every atom sends back an error of its own, so an update is no sum of one pattern a molecule, on which the
-recovery of whole fingerprints rests. Membership shows as with any model that fits as well. Nothing here protects any of it,
+recovery of whole fingerprints rests (benchmarks/families.py: 0 of 120 against 113 of 120); an attack made for atoms may well do
+better. Membership shows as with any model that fits as well. Nothing here protects any of it,
 and there is no private step: gradients of single records are not taken apart.
 """
 
