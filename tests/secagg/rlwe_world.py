@@ -49,8 +49,8 @@ def sum_of(survivors: Iterable[ClientId]) -> list[int]:
 
 
 def make_setup(options: RlweOptions | None = None) -> RlweSetup:
-    """A run of five partners, four of whose decryptors open; the noise budget is for short vectors."""
-    chosen = RlweOptions(length=8192) if options is None else options
+    """A run of five partners, four of whose decryptors open: for short vectors, with a key that lives many rounds."""
+    chosen = RlweOptions(length=8192, epoch_rounds=100) if options is None else options
     return rlwe_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1), options=chosen)
 
 
