@@ -49,6 +49,8 @@ def for_print(document: Document) -> str:
     html = re.sub(r"<details>(\s*<summary>.*?</summary>).*?</details>", r"<details>\1</details>", html, flags=re.DOTALL)
     colours = palette("print")
     html = re.sub(r"var\(--([\w-]+)\)", lambda found: colours.get(found[1], found[0]), html)
+    # "anywhere" makes every word's every letter a place to measure: minutes of layout, for the same lines
+    html = html.replace("overflow-wrap: anywhere", "overflow-wrap: break-word")
     return html.replace("</style>", "img.printed{width:100%}</style>", 1)
 
 

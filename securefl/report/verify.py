@@ -182,7 +182,7 @@ def _transcripts(folder: Path, report: ReportRecord) -> Iterator[Item]:
 def _ledgers(folder: Path, report: ReportRecord) -> Iterator[Item]:
     for stated in report.inputs:
         path = folder / stated.name
-        if "ledger" not in path.name or path.suffix != ".jsonl" or not path.exists():
+        if "ledger" not in stated.name or path.suffix != ".jsonl" or not path.exists():
             continue
         try:
             state = read_ledger(path)

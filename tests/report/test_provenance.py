@@ -54,7 +54,8 @@ def made_folder(run: Path) -> Path:
     write_run(run, arms=ARMS)
     add_transcript(run / "arms" / "masking" / "seed-0" / "transcript.jsonl")
     budget = Budget(partner="partner-1", unit="record", neighbouring="add or remove one", epsilon=3.0, delta=1e-5)
-    PrivacyLedger(run / "arms" / "masking" / "ledger-1.jsonl", budget)
+    (run / "arms" / "masking" / "seed-0" / "ledgers").mkdir()
+    PrivacyLedger(run / "arms" / "masking" / "seed-0" / "ledgers" / "partner-1.jsonl", budget)
     option = {"parameter": "guard.k", "from": "0", "to": "3", "delta_leak": -0.4, "delta_performance": -0.01}
     write_record(SweepRecord.model_validate({"options": [option]}), run / "sweep" / "options.json")
     return run
@@ -103,7 +104,7 @@ def test_an_unchanged_report_holds_in_every_item(original: Path) -> None:
     assert "trusted" in told["report-auditor.intoto.json"]
     assert "verifies" in told["ML-DSA-65 signature"]
     assert told["report-auditor.html"] == "recomputed, same bytes"
-    assert "0 releases" in told["arms/masking/ledger-1.jsonl"]
+    assert "0 releases" in told["arms/masking/seed-0/ledgers/partner-1.jsonl"]
     assert "Clopper-Pearson" in told["intervals"]
 
 
