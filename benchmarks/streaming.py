@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 
 from securefl.chem.fingerprint import fingerprints
 from securefl.config import FederationConfig
@@ -62,7 +62,7 @@ class Real:
 
 def real_distributions(folder: Path) -> Real:
     """Return the distributions of the data in ``folder``."""
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     draw = np.random.default_rng(SEED)
     table = pq.read_table(folder / "train.parquet", columns=["assay_chembl_id", "smiles", "log_value"])
     smiles, per_compound = np.unique(table["smiles"].to_numpy(zero_copy_only=False).astype(str), return_counts=True)

@@ -227,7 +227,8 @@ def environment() -> dict[str, Any]:
     """Return what the figures were measured on."""
     found = torch.cpu.get_capabilities()
     return {
-        "python": platform.python_version(), "cpu": found.get("cpu_name"), "cores": os.cpu_count(), "threads": 1, "huge_pages": os.environ[HUGE_PAGES],
+        "python": platform.python_version(), "cpu": found.get("cpu_name"), "cores": os.cpu_count(), "threads": 1,
+        "huge_pages": os.environ[HUGE_PAGES],
         "bf16_products": False, "native_bf16": bool(found.get("amx_bf16") or found.get("avx512_bf16")),
         "load_average": round(os.getloadavg()[0], 1), "torch": torch.__version__,
         "rdkit": importlib.metadata.version("rdkit"),
@@ -270,7 +271,9 @@ def main() -> None:
     options = parser.parse_args()
     if HUGE_PAGES not in os.environ:
         # As the command line does; torch reads it when it starts. The reference and the peaks have it too.
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.trainer", *sys.argv[1:]], {**os.environ, HUGE_PAGES: "1"})
+        os.execve(  # noqa: S606 (our own arguments)
+            sys.executable, [sys.executable, "-m", "benchmarks.trainer", *sys.argv[1:]], {**os.environ, HUGE_PAGES: "1"}
+        )
     result = measure(options.repeats)
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))

@@ -98,6 +98,18 @@ def test_fast_steps_are_the_plain_dense_ones(records: Records, optimiser: str, w
         torch.testing.assert_close(one, other, rtol=1e-4, atol=atol)
 
 
+def test_blocks_and_sparse_heads_repeat_bit_for_bit(records: Records) -> None:
+    runs = []
+    for _ in range(2):
+        trunk, heads = fresh()
+        step = TrainingStep(trunk, heads, FederationConfig(batch=RECORDS))
+        with step.working():
+            values = [step.step(*records.batch(np.arange(RECORDS)), denominator=RECORDS) for _ in range(3)]
+        runs.append((values, [*trunk.parameters(), *heads.parameters()]))
+    assert runs[0][0] == runs[1][0]
+    assert all(torch.equal(one, other) for one, other in zip(runs[0][1], runs[1][1], strict=True))
+
+
 def test_frozen_first_layer_stays_and_the_rest_learns(records: Records) -> None:
     trunk, heads = fresh()
     trunk.first.weight.requires_grad_(False)
