@@ -1,0 +1,89 @@
+"""What the README shows runs as it stands there: the scheme sums and hides, the attack finds what is to be found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from attacks.interface import AdversaryView, Attack, Claims, Found
+from attacks.score import proportion
+from attacks.view import Truth
+from securefl.crypto.kdf import derive
+from securefl.crypto.keystream import Cipher, apply_masks
+from securefl.quantize import Quantizer
+from securefl.secagg import aggregate, plaintext, run_round
+from securefl.secagg.plaintext import Plaintext, PlaintextSetup
+from securefl.types import ClientId, Secret, SystemRng
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+LONGEST = 24
+
+
+def example(name: str) -> dict[str, Any]:
+    """Return the names that the README's code block ``name`` defines."""
+    (block,) = (code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if name in code.splitlines()[0])
+    assert len([line for line in block.splitlines() if line.strip()]) <= LONGEST
+    names: dict[str, Any] = {
+        "AdversaryView": AdversaryView, "Attack": Attack, "Cipher": Cipher, "Claims": Claims, "ClientId": ClientId,
+        "Found": Found, "Mapping": Mapping, "Plaintext": Plaintext, "PlaintextSetup": PlaintextSetup, "Secret": Secret,
+        "Truth": Truth, "aggregate": aggregate, "apply_masks": apply_masks, "dataclass": dataclass, "derive": derive,
+        "field": field, "np": np, "plaintext": plaintext, "proportion": proportion, "SystemRng": SystemRng,
+    }  # fmt: skip
+    exec(compile(block, name, "exec"), names)  # noqa: S102 - our own README
+    return names
+
+
+def test_the_scheme_sums_and_hides_single_updates() -> None:
+    clients = [ClientId(i) for i in (1, 2, 3)]
+    quantizer, rng = Quantizer.for_sum(3, clip=1.0), SystemRng()
+    setup = example("ring.py")["set_up"](clients, quantizer=quantizer, run_id=bytes(32), rng=rng)
+    plain = plaintext.set_up(clients, quantizer=quantizer, run_id=bytes(32), rng=rng)
+    updates = {me: np.full(500, 0.1 * me) for me in clients}
+    sent = {}
+    for name, made in (("ring", setup), ("plain", plain)):
+        result = run_round(
+            made, updates, weights=dict.fromkeys(clients, 1), round=1, model_hash=bytes(32), rng=rng, quantizer=quantizer
+        )
+        assert result.max_abs_error <= result.quantization_bound
+        sent[name] = np.frombuffer(result.transcript[0].data[-2000:], "<u4")
+    assert len(np.unique(sent["plain"])) <= 2
+    assert len(np.unique(sent["ring"])) > 490
+
+
+@pytest.mark.statistical
+def test_the_attack_finds_the_commonest_bit_and_nothing_in_noise() -> None:
+    attack, draw = example("commonest_bit.py")["COMMONEST"], np.random.default_rng(0)
+
+    def hits(signal: float) -> int:
+        found = 0
+        for _ in range(20):
+            compounds = (draw.random((30, 200)) < 0.05).astype(np.uint8)
+            compounds[:, 7] = 1
+            delta = signal * compounds.T @ np.abs(draw.normal(size=(30, 16))) + draw.normal(size=(200, 16))
+            view = AdversaryView(view="V2", tensors={"delta": delta}, facts={})
+            nobody = np.zeros(0, dtype=np.int64)
+            matrix = sp.csr_matrix(compounds)
+            truth = Truth(fingerprints=matrix, label=np.zeros(30, np.int8), library=matrix[:0], known=nobody)
+            (score,) = attack.score(attack.run(view.only(attack.reads), {}), {}, truth).scores
+            assert score.chance == pytest.approx(1 / 200)
+            found += score.k
+        return found
+
+    assert hits(1.0) == 20
+    assert hits(0.0) <= 2
+
+
+def test_aggregating_from_python_is_as_shown() -> None:
+    (block,) = (code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "my_updates" in code)
+    names: dict[str, Any] = {"my_updates": [np.full(9, 0.1 * i) for i in (1, 2, 3, 4)]}
+    exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own README
+    result = names["result"]
+    assert result.survivors == {1, 3, 4}
+    np.testing.assert_allclose(result.total, 0.8, atol=1e-5)
