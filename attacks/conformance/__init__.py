@@ -3,13 +3,28 @@
 ``conformance_of`` plays every deviation that applies to a scheme and says of each whether it was refused (with the typed
 reason), failed, or succeeded. A list of refusals is no proof: it covers these deviations, played this way. Beside each stands
 the test in which the same attack succeeds against a variant with the defence taken out.
+
+Not in the list, because it succeeds and nothing promises otherwise: a partner that drops out of one round shows its scaled
+sample count (:data:`attacks.conformance.differencing.WEIGHING`). Sizes of partners are public here; a roster with a fixed
+cohort refuses it all the same. Not played: an operator that hands *all* partners the same trap weights. The protocols make
+sure that all saw one model, not that it is the last one plus what was opened.
 """
 
 from __future__ import annotations
 
 import time
 
-from attacks.conformance import capacity, ciphertexts, ckks_raw, collusion, differencing, identities, masks, unmasking
+from attacks.conformance import (
+    batch_of_one,
+    capacity,
+    ciphertexts,
+    ckks_raw,
+    collusion,
+    differencing,
+    identities,
+    masks,
+    unmasking,
+)
 from attacks.conformance.lab import Deviation, Lab, Outcome, play
 from securefl.records import ConformanceRecord
 from securefl.types import Progress, Rng, silent
@@ -19,7 +34,6 @@ DEVIATIONS: tuple[Deviation, ...] = (
     collusion.ALL_BUT_ONE,
     differencing.COHORTS,
     differencing.COUNTING,
-    differencing.WEIGHING,
     masks.REUSE,
     masks.FLOATS,
     masks.SEEDED,
@@ -37,6 +51,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ciphertexts.TWO_SETS,
     ciphertexts.LENGTHS,
     ckks_raw.RAW,
+    batch_of_one.ONE,
 )
 
 __all__ = ["DEVIATIONS", "Deviation", "Lab", "Outcome", "conformance_of", "play"]

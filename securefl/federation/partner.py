@@ -27,6 +27,9 @@ from securefl.learning.local import PlainTrainer, PrivateTraining, Seat
 from securefl.learning.model import PartnerHeads
 from securefl.learning.validation import NullModel, explained_deviance
 
+FEWEST_RECORDS = 2
+"""An update on a single compound is that compound's fingerprint."""
+
 
 def partner_seed(seed: int, partner: int) -> int:
     """Return a partner's own seed of a run: shuffling and dropout of two partners are independent."""
@@ -62,8 +65,9 @@ class Partner:
         self._scaling = terms.private.scaling(dataset, number) if terms.private else scaling_of(dataset, number)
         self._train = records_of(dataset, self._scaling, dataset.cells(number, Fold.TRAIN))
         self._validation = records_of(dataset, self._scaling, dataset.cells(number, Fold.VALIDATION))
-        if not len(self._train):
-            raise InputError(f"partner {self.name!r} has 0 training cells, must have >= 1")
+        if len(self._train) < FEWEST_RECORDS:
+            have = f"{len(self._train)} training cells" if not len(self._train) else "1 training compound"
+            raise InputError(f"partner {self.name!r} has {have}, must have >= {FEWEST_RECORDS}: an update on one shows it")
         self._null = NullModel.of(self._train)
         self._trunk = trunk_of(dataset, config.model).to(device)
         for name, parameter in self._trunk.named_parameters():
