@@ -18,8 +18,8 @@ from securefl.evidence import ProtocolRecord
 from securefl.records import ArmRecord
 from securefl.secagg.ckks_sum import CkksOptions
 from securefl.secagg.ledger import Ledger
-from securefl.secagg.policy import Policy
-from securefl.secagg.replay import TranscriptReport, verify_transcript
+from securefl.secagg.policy import MAX_PARTIES, Policy
+from securefl.secagg.replay import RoundReport, TranscriptReport, verify_transcript
 from securefl.secagg.roster import Roster
 from securefl.secagg.transcript import read_transcript
 from securefl.types import ClientId
@@ -65,8 +65,9 @@ def protocol_record(run: Path, name: str, arm: ArmRecord, config: dict[str, Any]
     shown = verify_transcript(path)
     head, rounds, _ = read_transcript(path)
     roster = head.signed.roster if head.signed is not None else None
-    cohorts = [r.survivors for r in shown.rounds]
-    rank, smallest = _exposure(cohorts, roster)
+    cohorts = [_cohort(r, signed=shown.signed) for r in shown.rounds]
+    everybody = frozenset().union(*cohorts) if roster is None else roster.clients
+    rank, smallest = _exposure(cohorts, everybody, roster)
     return ProtocolRecord(
         arm=arm.name,
         transcript=name,
@@ -74,14 +75,14 @@ def protocol_record(run: Path, name: str, arm: ArmRecord, config: dict[str, Any]
         suite=_suite(arm, roster, config),
         decryptor=decryptor_of(arm),
         signed=shown.signed,
-        parties=len(roster.clients) if roster else len(frozenset().union(*(r.sent for r in shown.rounds))),
+        parties=len(everybody),
         threshold=roster.policy.threshold if roster else None,
         colluders=roster.policy.colluders if roster else None,
         required=roster.policy.required if roster else None,
         rounds=len(rounds),
         messages=sum(r.messages for r in shown.rounds),
         bytes=sum(r.size for r in shown.rounds),
-        dropouts=sum(len(r.dropped) for r in shown.rounds),
+        dropouts=sum(len(everybody - cohort) for cohort in cohorts),
         violations=_violations(shown),
         last_hash=shown.last_hash.hex(),
         cohorts=len(set(cohorts)),
@@ -97,9 +98,15 @@ def _violations(shown: TranscriptReport) -> tuple[str, ...]:
     )
 
 
-def _exposure(cohorts: list[frozenset[ClientId]], roster: Roster | None) -> tuple[int, int | None]:
+def _cohort(report: RoundReport, *, signed: bool) -> frozenset[ClientId]:
+    """Return whose inputs a round's sum holds: without envelopes that is every partner who sent anything."""
+    return report.survivors if signed else frozenset(client for client in report.sent if client <= MAX_PARTIES)
+
+
+def _exposure(
+    cohorts: list[frozenset[ClientId]], everybody: frozenset[ClientId], roster: Roster | None
+) -> tuple[int, int | None]:
     """Return the rank of the openings, and the fewest partners that they show if every round's inputs were the same."""
-    everybody = frozenset().union(*cohorts) if roster is None else roster.clients
     if len(everybody) < 2:
         return len(set(cohorts)), min(map(len, cohorts), default=None)
     ledger = Ledger(everybody, Policy.smallest(len(everybody), colluders=0) if roster is None else roster.policy)

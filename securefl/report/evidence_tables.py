@@ -94,13 +94,14 @@ def _policy(shown: ProtocolRecord) -> str:
 def openings_table(report: ReportRecord) -> Table:
     """Return the differencing ledger: every sum that was opened, and what all of them say together."""
     metrics = {arm.name: arm.consortium.ledger for arm in report.arms if arm.consortium is not None}
+    same = "always the same partners"
     rows = []
     for shown in report.protocols:
         asked = metrics.get(shown.arm, ())
         exposed = f"{shown.smallest} partners" if shown.smallest else "none found"
         rows.append((
             text(shown.arm),
-            number(shown.openings, count(shown.openings), f"{count(shown.cohorts)} different cohorts"),
+            number(shown.openings, count(shown.openings), same if shown.cohorts == 1 else f"{shown.cohorts} different cohorts"),
             number(shown.dropouts, count(shown.dropouts)),
             number(shown.rank, count(shown.rank)),
             number(shown.smallest, exposed, "the sum of fewer would be exposed" if _few(shown) else "", kind=_alarm(shown)),

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from securefl.measures import EcdfRecord, ReleasedMetricRecord
 from securefl.records import ArmRecord
 from securefl.report.figures.canvas import WIDE, arm_color, blank, color, hover, label, pixels
-from securefl.report.figures.curves import spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +60,14 @@ def distribution(shown: Sequence[Distribution], width: int) -> Figure:
     axes = pixels(drawing, 52 if wide else 42, 26, 200 if wide else 104, 46)
     reach = max(abs(x) for one in shown for x in _middle(one)) or 1.0
     axes.axvline(0, color=color("muted"), linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-    ends = []
     for one in shown:
         tint = arm_color(one.arm)
         style = "default" if one.binned else "steps-post"
         (line,) = axes.plot(one.x, one.share, color=tint, linewidth=1.8, drawstyle=style, zorder=3)
         line.set_gid(hover(f"{one.arm}: {one.metric} of {one.n} tasks"))
-        ends.append((_share_at(one, reach * 0.5), one.arm))
-    for y, (_, arm) in zip(spread([end for end, _ in ends], 0.06), ends, strict=True):
-        axes.text(1.02, min(max(y, 0.03), 0.97), label(arm, 20 if wide else 13), transform=axes.transAxes, va="center",
-                  fontsize=11.5, color=arm_color(arm))  # fmt: skip
+    for place, one in enumerate(shown):
+        axes.text(1.02, 0.97 - 0.065 * place, label(one.arm, 20 if wide else 13), transform=axes.transAxes, va="center",
+                  fontsize=11.5, color=arm_color(one.arm))  # fmt: skip
     axes.set_xlim(-1.05 * reach, 1.05 * reach)
     axes.set_ylim(0, 1.02)
     axes.grid(axis="y", color=color("line"), linewidth=0.6, alpha=0.6)
@@ -80,11 +77,6 @@ def distribution(shown: Sequence[Distribution], width: int) -> Figure:
 
 
 def _middle(one: Distribution) -> list[float]:
-    """Return where the middle 95 % of the tasks lie: one task far out would press all others together."""
-    inside = [x for x, share in zip(one.x, one.share, strict=True) if 0.025 <= share <= 0.975]
+    """Return where the middle 80 % of the tasks lie: one task far out would press all others together."""
+    inside = [x for x, share in zip(one.x, one.share, strict=True) if 0.1 <= share <= 0.9]
     return inside or list(one.x)
-
-
-def _share_at(one: Distribution, place: float) -> float:
-    below = [share for x, share in zip(one.x, one.share, strict=True) if x <= place]
-    return below[-1] if below else 0.0

@@ -16,6 +16,8 @@ from securefl.report.verdicts import Finding, Judged
 
 ROW = 26
 """Height of a row in pixels."""
+MOST_BESIDE = 4
+"""Panels in a line on a desk; more stand under each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +95,19 @@ def privacy_forest(arms: Sequence[str], panels: Sequence[tuple[str, str, Sequenc
     """
     wide = width == WIDE
     tall = ROW * len(arms) + 84
-    drawing = blank(width, tall if wide else tall * len(panels))
-    each = min((WIDE - 130) / len(panels), 620)
+    beside = min(len(panels), MOST_BESIDE) if wide else 1
+    lines = -(-len(panels) // beside)
+    drawing = blank(width, tall * lines)
+    each = min((WIDE - 130) / beside, 620)
     for number, (heading, below, members) in enumerate(panels):
+        line, place = divmod(number, beside)
+        above, under = line * tall, (lines - 1 - line) * tall
         if wide:
-            left = 130 + number * each
-            axes = pixels(drawing, left, 52, WIDE - left - each + 78, 32)
+            left = 130 + place * each
+            axes = pixels(drawing, left, above + 52, WIDE - left - each + 78, under + 32)
         else:
-            axes = pixels(drawing, 104, 50 + number * tall, 62, (len(panels) - 1 - number) * tall + 34)
-        _panel(axes, arms, members, named=number == 0 or not wide)
+            axes = pixels(drawing, 104, above + 50, 62, under + 34)
+        _panel(axes, arms, members, named=place == 0)
         # one scale for one metric, so that panels can be compared by eye
         axes.set_xlim(*_reach([j for _, _, more in panels for j in more if j.attack.metric == members[0].attack.metric]))
         start = 0 if wide else -104 / (width - 166)
