@@ -48,10 +48,12 @@ def fit(
 
     Raises:
         InputError: the loss is not finite, or a shard can't be read.
-        ParameterError: ``epochs`` is under 1, or the model reads graphs.
+        ParameterError: ``epochs`` is under 1, the model reads graphs, or there is no such ``device``.
     """
     if epochs < 1 or model.family != "mlp":
         raise ParameterError(f"epochs={epochs} must be >= 1 and family={model.family!r} must be 'mlp'")
+    if device != "cpu" and not (device == "cuda" and torch.cuda.is_available()):
+        raise ParameterError(f"device={device!r} must be 'cpu', or 'cuda' where there is a GPU")
     place, owner = torch.device(device), shards.manifest.owner
     generator = torch.Generator().manual_seed(seed)
     trunk = Trunk(shards.manifest.bits, model.hidden, dropout=model.dropout, generator=generator).to(place)

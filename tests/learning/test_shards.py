@@ -193,3 +193,8 @@ def test_shards_of_nothing_are_refused(tiny_dataset: Dataset, tmp_path: Path) ->
         pass
     with pytest.raises(ParameterError, match="records=0 must be >= 1"):
         write_shards(tiny_dataset, 0, tmp_path / "new", records=0)
+
+
+def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(ParameterError, match="device='tpu' must be 'cpu'"):
+        fit(open_shards(folder), model=MODEL, training=TRAINING, epochs=1, device="tpu")
