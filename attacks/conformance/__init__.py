@@ -22,6 +22,7 @@ from attacks.conformance import (
     collusion,
     differencing,
     identities,
+    malformed_rlwe,
     masks,
     unmasking,
 )
@@ -52,6 +53,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ciphertexts.LENGTHS,
     ckks_raw.RAW,
     batch_of_one.ONE,
+    malformed_rlwe.MALFORMED,
 )
 
 __all__ = ["DEVIATIONS", "Deviation", "Lab", "Outcome", "conformance_of", "play"]

@@ -16,6 +16,8 @@ from securefl.types import ClientId
 
 TESTS = "tests/attacks/test_conformance_sums.py"
 VICTIM, CHEAT = ClientId(1), ClientId(5)
+ASKED_ONCE = ("paillier", "ckks", "bfv")
+"""Schemes whose decryptors answer one request; threshold RLWE's sign the set first, which these attacks don't play."""
 
 
 def steps_of(ballots: Ballots, client: ClientId) -> NDArray[np.float64]:
@@ -88,14 +90,14 @@ def length_that_differs(lab: Lab) -> Outcome:
 SINGLE = Deviation(
     name="one_ciphertext_as_the_sum",
     view="V5",
-    against=ENCRYPTED,
+    against=ASKED_ONCE,
     run=single_ciphertext,
     broken=f"{TESTS}::test_decryptors_without_a_minimum_open_one_ciphertext",
 )
 COPIED = Deviation(
     name="copied_ciphertexts",
     view="V5",
-    against=ENCRYPTED,
+    against=ASKED_ONCE,
     run=copied_ciphertext,
     broken=f"{TESTS}::test_without_commitments_ciphertexts_are_copied",
 )
@@ -109,7 +111,7 @@ NEGATED = Deviation(
 TWO_SETS = Deviation(
     name="two_decryptor_sets",
     view="V5",
-    against=ENCRYPTED,
+    against=ASKED_ONCE,
     run=two_decryptor_sets,
     broken=f"{TESTS}::test_decryptors_that_forget_open_two_sums",
 )
