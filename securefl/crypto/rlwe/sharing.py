@@ -11,12 +11,10 @@ NOT shown by the check: that the shared element is the one in a public key. Refe
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from securefl.crypto.rlwe.ring import Residues, Ring
 from securefl.crypto.rlwe.samplers import expand_uniform, fresh_key
@@ -52,13 +50,17 @@ def _evaluate(secret: Residues, coefficients: Residues, point: int, ring: Ring) 
     return value
 
 
-@lru_cache(maxsize=256)
 def weights_at_zero(points: tuple[int, ...], primes: tuple[int, ...]) -> Mapping[int, tuple[int, ...]]:
     """Return Lagrange's coefficient at zero of each point, modulo each prime."""
-    return {point: tuple(_weight(point, points, prime) for prime in primes) for point in points}
+    return _weights(points, primes, 0)
 
 
-def _weight(point: int, points: Sequence[int], prime: int, at: int = 0) -> int:
+@lru_cache(maxsize=1024)
+def _weights(points: tuple[int, ...], primes: tuple[int, ...], at: int) -> Mapping[int, tuple[int, ...]]:
+    return {point: tuple(_weight(point, points, prime, at) for prime in primes) for point in points}
+
+
+def _weight(point: int, points: Sequence[int], prime: int, at: int) -> int:
     numerator = denominator = 1
     for other in points:
         if other != point:
@@ -96,11 +98,11 @@ def verify_degree(values: Mapping[int, Residues], threshold: int, ring: Ring) ->
         VerificationError: they do not.
     """
     points = sorted(values)
-    base = points[:threshold]
-    for point, (row, prime) in itertools.product(points[threshold:], enumerate(ring.primes)):
-        weights = [_weight(one, base, prime, at=point) for one in base]
-        expected: NDArray[np.int64] = np.zeros(values[point].shape[1], np.int64)
-        for one, weight in zip(base, weights, strict=True):
-            expected = (expected + values[one][row].astype(np.int64) * weight) % prime
-        if not np.array_equal(expected, values[point][row]):
+    base = tuple(points[:threshold])
+    known = np.stack([values[point] for point in base]).astype(np.int64)
+    for point in points[threshold:]:
+        weights = _weights(base, ring.primes, point)
+        factors = np.array([weights[one] for one in base], np.int64)[:, :, None]
+        expected = ring.reduce(ring.reduce(known * factors).sum(axis=0, dtype=np.int64))
+        if not np.array_equal(expected, values[point]):
             raise VerificationError(f"dealt shares do not lie on a polynomial of degree {threshold - 1} (point {point})")
