@@ -56,7 +56,8 @@ def pieces_of(mol: Chem.Mol, target: Bits, space: MoleculeSpace) -> Iterator[Pie
         bond = mol.GetBondBetweenAtoms(begin, end).GetIdx()
         cut = Chem.FragmentOnBonds(mol, [bond], dummyLabels=[(1, 1)])
         places: list[tuple[int, ...]] = []
-        for part, atoms in zip(Chem.GetMolFrags(cut, asMols=True, sanitizeFrags=False, fragsMolAtomMapping=places), places):
+        parts = Chem.GetMolFrags(cut, asMols=True, sanitizeFrags=False, fragsMolAtomMapping=places)
+        for part, atoms in zip(parts, places, strict=True):
             own = [atom for atom in atoms if atom < len(agreement)]
             yield Piece(part, float(agreement[own].sum()))
 
@@ -98,11 +99,6 @@ def _zip() -> Chem.MolzipParams:
 JOIN = _zip()
 
 
-def sound(mol: Chem.Mol) -> Chem.Mol | None:
-    """Return ``mol`` as RDKit reads its SMILES, ``None`` where no such molecule exists."""
-    return Chem.MolFromSmiles(flat_smiles(mol))
-
-
 @dataclass(slots=True)
 class Search:
     """One search: what was tried, what is left of its budget, and the best so far."""
@@ -110,20 +106,21 @@ class Search:
     target: Bits
     space: MoleculeSpace
     left: int
+    tried: set[str] = field(default_factory=set)
     seen: dict[str, Grown] = field(default_factory=dict)
     mols: dict[str, Chem.Mol] = field(default_factory=dict)
 
     def take(self, mol: Chem.Mol) -> None:
         """Weigh ``mol`` unless it was weighed before or the budget is spent."""
-        if self.left <= 0:
+        text = flat_smiles(mol)
+        if self.left <= 0 or text in self.tried:
             return
-        found = sound(mol)
-        if found is None:
-            self.left -= 1
-            return
-        name = flat_smiles(found)
+        self.tried.add(text)
+        self.left -= 1
+        # Reading the text back is the test that such a molecule exists, and drops written-out hydrogens.
+        found = Chem.MolFromSmiles(text)
+        name = "*" if found is None else flat_smiles(found)
         if name not in self.seen and "*" not in name and "." not in name:
-            self.left -= 1
             self.seen[name] = Grown(tanimoto(self.space.of(found), self.target), name)
             self.mols[name] = found
 
@@ -132,16 +129,15 @@ class Search:
         return sorted(self.seen.values(), reverse=True)[:WIDTH]
 
 
-def _offcuts(mols: Iterable[Chem.Mol], search: Search) -> list[Piece]:
-    """Return the pieces of ``mols`` that the target explains best, each once, with the usual substituents."""
-    best: dict[str, Piece] = {}
+def _offcuts(mols: Iterable[Chem.Mol], search: Search, known: Sequence[Piece] = ()) -> list[Piece]:
+    """Return the pieces of ``mols`` and those that are ``known``: the ones that the target explains best, each once."""
+    best = {flat_smiles(piece.mol): piece for piece in known}
     for mol in mols:
         for piece in pieces_of(mol, search.target, search.space):
-            name = Chem.MolToSmiles(piece.mol, isomericSmiles=False)
+            name = flat_smiles(piece.mol)
             if name not in best or best[name].score < piece.score:
                 best[name] = piece
-    chosen = sorted(best.values(), key=lambda piece: -piece.score)[:PIECES]
-    return chosen + [Piece(Chem.MolFromSmiles(text, sanitize=False), 0.0) for text in SUBSTITUENTS]
+    return sorted(best.values(), key=lambda piece: -piece.score)[:PIECES]
 
 
 def _step(parent: Chem.Mol, pieces: Sequence[Piece], search: Search) -> None:
@@ -176,12 +172,13 @@ def grow(target: Bits, library: Sequence[str], space: MoleculeSpace, *, evaluati
         for mol in parents:
             search.take(mol)
         done: set[str] = set()
+        pieces = _offcuts(parents, search)
+        small = [Piece(Chem.MolFromSmiles(text, sanitize=False), 0.0) for text in SUBSTITUENTS]
         while search.left > 0 and search.beam() and search.beam()[0].similarity < 1.0:
             fresh = [one for one in search.beam() if one.smiles not in done]
             if not fresh:
                 break
-            pieces = _offcuts([*parents, *(search.mols[one.smiles] for one in fresh)], search)
-            for one in fresh[:2]:
-                done.add(one.smiles)
-                _step(search.mols[one.smiles], pieces, search)
+            pieces = _offcuts([search.mols[one.smiles] for one in fresh], search, pieces)
+            done.add(fresh[0].smiles)
+            _step(search.mols[fresh[0].smiles], [*pieces, *small], search)
     return max(search.seen.values(), default=Grown(0.0, ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -37,7 +37,7 @@ def tanimoto(one: Bits, other: Bits) -> float:
 class MoleculeSpace:
     """How molecules become bits: ``radius`` and ``bits`` of the fingerprint, and the column of each RDKit bit.
 
-    ``order`` int32 (bits,) is empty where column and bit are the same.
+    ``order`` int32 (bits,) is empty where a column's number is its bit's.
     """
 
     radius: int
@@ -46,18 +46,18 @@ class MoleculeSpace:
     _generator: FingerprintGenerator64 = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        generator = rdFingerprintGenerator.GetMorganGenerator(radius=self.radius, fpSize=self.bits)
+        generator = rdFingerprintGenerator.GetMorganGenerator(radius=self.radius)
         object.__setattr__(self, "_generator", generator)
 
     def of(self, mol: Chem.Mol) -> Bits:
         """Return the columns of the bits that ``mol`` has."""
-        return frozenset(self._columns(self._generator.GetFingerprint(mol).GetOnBits()))
+        return frozenset(self._columns(self._generator.GetSparseFingerprint(mol).GetOnBits()))
 
     def agreement(self, mol: Chem.Mol, target: Bits) -> NDArray[np.float64]:
         """Return for each atom how many of the environments around it ``target`` has, minus those that it lacks, (atoms,)."""
         found = rdFingerprintGenerator.AdditionalOutput()
         found.AllocateBitInfoMap()
-        self._generator.GetFingerprint(mol, additionalOutput=found)
+        self._generator.GetSparseFingerprint(mol, additionalOutput=found)
         score = np.zeros(mol.GetNumAtoms())
         environments = found.GetBitInfoMap()
         for column, places in zip(self._columns(environments), environments.values(), strict=True):
@@ -65,6 +65,6 @@ class MoleculeSpace:
                 score[atom] += 1.0 if column in target else -1.0
         return score
 
-    def _columns(self, numbers: object) -> list[int]:
-        listed = [int(number) for number in numbers]  # type: ignore[attr-defined]
-        return listed if not len(self.order) else self.order[listed].tolist()
+    def _columns(self, hashes: Iterable[int]) -> list[int]:
+        folded = [number % self.bits for number in hashes]
+        return [int(column) for column in self.order[folded]] if len(self.order) else folded

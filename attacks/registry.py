@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks import canary, differential, first_layer, membership, trajectory
+from attacks import canary, differential, first_layer, membership, molecule_lookup, trajectory
 from attacks.interface import Attack
 
 ATTACKS: tuple[Attack[Any], ...] = (
@@ -15,6 +15,7 @@ ATTACKS: tuple[Attack[Any], ...] = (
     first_layer.UNION,
     first_layer.RECOVERY,
     first_layer.LABELS,
+    molecule_lookup.MOLECULES,
     trajectory.PROJECTION,
     trajectory.COSINE,
     trajectory.FEDMIA,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.effort import DEFAULT, Effort
 from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig
 from securefl.evaluation.predictions import load_predictions
@@ -26,6 +27,7 @@ class Target:
     record: ArmRecord
     rng: Rng
     progress: Progress
+    effort: Effort = DEFAULT
 
     @property
     def arm(self) -> str:

@@ -16,6 +16,8 @@ from attacks.exposed import Bench, Defence, exposed_single, exposed_sum
 from attacks.first_layer import LABELS, RECOVERY, UNION, VIEWS
 from attacks.flooding_noise import flooding_noise
 from attacks.jobs import Desk, Job, not_run
+from attacks.molecule_lookup import MOLECULES
+from attacks.molecule_views import with_molecules
 from attacks.released import Released, load_as_run
 from attacks.target import Target
 from attacks.view import Case, opened_sum, single_update, sum_minus_colluders, sum_minus_own
@@ -25,7 +27,8 @@ from securefl.learning.family import inputs_of
 from securefl.recipes import APPROXIMATE
 from securefl.records import View
 
-ALL = (UNION, RECOVERY, LABELS)
+ALL = (UNION, RECOVERY, LABELS, MOLECULES)
+WITHOUT_MOLECULES = (UNION, RECOVERY, LABELS)
 COLLUSION = "the update itself is in sight only if all other partners work together"
 WITHOUT_PROTECTION = ("plaintext",)
 
@@ -43,10 +46,14 @@ def _about(target: Target, case: Case) -> Mapping[str, object]:
 
 def _job(target: Target, case: Case) -> Job:
     protected = case.view.view == "V3" and target.record.scheme not in WITHOUT_PROTECTION
+    view = case.view.pack(seconds=target.config.attacks.seconds_per_recovery * target.effort.longer)
+    # Atoms of a graph network are no fingerprint; a whole round of thousands of compounds gives none away.
+    readable = case.released.name == "exposed" and target.dataset.graphs is None and view.view in MOLECULES.views
+    view, truth = with_molecules(target, view, case.truth) if readable else (view, case.truth)
     return Job(
-        view=case.view.pack(seconds=target.config.attacks.seconds_per_recovery),
-        attacks=ALL,
-        truth=case.truth,
+        view=view,
+        attacks=ALL if readable else WITHOUT_MOLECULES,
+        truth=truth,
         about=_about(target, case),
         notes=(case.released.note, COLLUSION if protected else ""),
     )

@@ -14,7 +14,7 @@ A :class:`Case` pairs a view with its truth: the view is packed into a file for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from attacks.interface import AdversaryView, Fact
 from attacks.label_inference import Layer
+from attacks.library import Molecules
 from attacks.released import Contribution, Released
 from attacks.rows import Delta
 from securefl.errors import ParameterError
@@ -74,12 +75,15 @@ class Truth:
     Attributes:
         fingerprints: CSR (n, bits) in the view's bit order. label: int8 (n,). library: CSR, compounds that nobody trained on.
         known: bits that the attacker could not have missed (its own), int64; finding those counts for nothing.
+        compounds: rows of the dataset, int64 (n,). molecules: what they are, where molecules are looked for.
     """
 
     fingerprints: sp.csr_matrix
     label: NDArray[np.int8]
     library: sp.csr_matrix
     known: NDArray[np.int64]
+    compounds: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    molecules: Molecules | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +113,9 @@ def _truth(
         fingerprints, library = fingerprints[:, released.bits], library[:, released.bits]
     if order is not None:
         fingerprints, library = fingerprints[:, order], library[:, order]
-    return Truth(fingerprints=fingerprints.tocsr(), label=label, library=library.tocsr(), known=known)
+    return Truth(
+        fingerprints=fingerprints.tocsr(), label=label, library=library.tocsr(), known=known, compounds=compounds
+    )
 
 
 def _layers(released: Released, order: NDArray[np.int64] | None = None) -> tuple[Layer, ...]:
