@@ -74,7 +74,9 @@ def test_plaintext_is_caught_and_its_controls_hold(finished: Finished, tiny_data
         assert found.ci_low > found.chance
         assert found.coordinates == ("scrambled" if view == "V2" else "clear")
         assert rows(record, name="union_of_bits", view=view, release="as-run")
-    assert {c.name for c in record.controls if c.held} == {"blind_membership", "permuted_membership", "exposed_recovery"}
+    held = {"blind_membership", "permuted_membership", "exposed_recovery", "planted_canaries"}
+    assert {c.name for c in record.controls if c.held} == held
+    assert record.conformance == ()
     assert read_record(AuditRecord, finished.out / "attacks" / "plaintext.json") == record
     for attack in rows(record, view="V4", metric="tpr_at_fpr_1pct"):
         assert attack.min_certifiable_fpr is not None
@@ -120,3 +122,12 @@ def test_narrowing_and_unknown_names(finished: Finished, tiny_dataset: Dataset) 
         audited(finished, tiny_dataset, "masking", view="V9")
     with pytest.raises(InputError, match=r"record\.json"):
         audited(finished, tiny_dataset, "ckks")
+
+
+def test_deviations_are_played_for_a_protocol_alone(finished: Finished, tiny_dataset: Dataset) -> None:
+    """Asked for by their own name or by view V5: each says what it came to and where it succeeds."""
+    record = audited(finished, tiny_dataset, "masking", only="protocol_conformance")
+    assert record.attacks == ()
+    assert len(record.conformance) >= 15
+    assert {one.outcome for one in record.conformance} == {"refused", "failed"}
+    assert all("::test_" in one.broken_variant for one in record.conformance)
