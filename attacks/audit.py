@@ -16,6 +16,7 @@ from attacks.isolation.pool import Pool
 from attacks.jobs import Desk
 from attacks.membership_views import attack_membership
 from attacks.registry import NAMES
+from attacks.surrogate_views import attack_surrogate
 from attacks.target import Target
 from attacks.updates import attack_as_run, attack_exposed
 from securefl.chem.dataset import Dataset
@@ -84,6 +85,7 @@ def audit(
     with nullcontext(pool) if pool is not None else Pool() as processes:
         desk = Desk(processes, wanted, progress=target.progress)
         controls = attack_membership(target, desk)
+        attack_surrogate(target, desk)
         attack_as_run(target, desk)
         attack_exposed(target, desk)
         attack_course(target, desk)

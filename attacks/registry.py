@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks import canary, differential, first_layer, membership, molecule_lookup, trajectory
+from attacks import canary, differential, first_layer, membership, molecule_lookup, surrogate_head, trajectory
 from attacks.interface import Attack
 
 ATTACKS: tuple[Attack[Any], ...] = (
@@ -12,6 +12,7 @@ ATTACKS: tuple[Attack[Any], ...] = (
     membership.RMIA,
     membership.LIRA,
     membership.EXTREMITY,
+    surrogate_head.SURROGATE,
     first_layer.UNION,
     first_layer.RECOVERY,
     first_layer.LABELS,
