@@ -11,6 +11,7 @@ from attacks.canary_run import audit_canaries, canary_controls
 from attacks.conformance import conformance_of
 from attacks.controls import exposed_control
 from attacks.course_views import attack_course
+from attacks.effort import DEFAULT, Effort
 from attacks.first_layer import RECOVERY
 from attacks.isolation.pool import Pool
 from attacks.jobs import Desk
@@ -51,6 +52,7 @@ def audit(
     only: str | None = None,
     view: str | None = None,
     pool: Pool | None = None,
+    effort: Effort = DEFAULT,
 ) -> AuditRecord:
     """Return what every attack gets on ``arm``, and write it to ``RUN/attacks/ARM.json`` unless the attacks are narrowed.
 
@@ -59,7 +61,7 @@ def audit(
         dataset: what the run was trained on. config: the run's.
         rng: keys, masks and privacy noise of the exposed releases, and the operator's unknown bit order.
         only: run this attack alone (or the deviations from the protocol, :data:`CONFORMANCE`). view: only from this view.
-        pool: the processes that attacks run in; a pool of its own where it is ``None``.
+        pool: the processes that attacks run in; a pool of its own where it is ``None``. effort: what the audit may spend.
 
     Raises:
         InputError: the arm is not finished or a file of it can't be read; no attack or view of that name.
@@ -81,6 +83,7 @@ def audit(
         record=read_record(ArmRecord, run / "arms" / arm / "record.json"),
         rng=rng,
         progress=lambda what, done, total: progress(f"attacks on {arm}: {what}", done, total),
+        effort=effort,
     )
     with nullcontext(pool) if pool is not None else Pool() as processes:
         desk = Desk(processes, wanted, progress=target.progress)
@@ -93,7 +96,7 @@ def audit(
         attacks = desk.records()
     controls += _positive_controls(target, attacks, desk) + canary_controls(target, attacks)
     played = _conformance(target) if only in (None, CONFORMANCE) and view in (None, "V5") else ()
-    record = AuditRecord(attacks=tuple(attacks), controls=tuple(controls), conformance=played)
+    record = AuditRecord(attacks=tuple(attacks), controls=tuple(controls), conformance=played, budget=effort.budget)
     if only is None and view is None:
         write_record(record, run / "attacks" / f"{arm}.json")
     return record

@@ -143,7 +143,7 @@ def _difference(target: Target, courses: _Courses, *, with_shadows: bool) -> Job
     tensors = _candidates(target, real.compound[mine])
     tensors |= {"start": real.rounds[0].before, "without": courses.without.end, "given": real.end}
     if with_shadows:
-        shadows = [courses.shadow(number) for number in range(1, 1 + target.config.attacks.shadows)]
+        shadows = [courses.shadow(number) for number in range(1, 1 + target.config.attacks.shadows * target.effort.shadows)]
         tensors["shadow.given"] = np.stack([shadow.end for shadow in shadows])
         tensors["shadow.inside"] = np.stack([shadow.member[mine] for shadow in shadows])
     of_victim = np.asarray(bits[real.compound[mine & real.member]].sum(axis=0)).ravel() > 0

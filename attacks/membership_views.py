@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -19,11 +20,13 @@ from attacks.shadow_losses import Shadows
 from attacks.shadows import shadows_of
 from attacks.target import Target
 from securefl.chem.dataset import Dataset
+from securefl.config import RunConfig
 from securefl.errors import InputError, ParameterError
 from securefl.federation.training import train_federated
 from securefl.learning.model import Model
 from securefl.recipes import HOMOMORPHIC, Unit
 from securefl.records import ControlRecord
+from securefl.types import Rng
 
 WITH_SHADOWS = (RMIA, LIRA)
 ALL = (LOSS, *WITH_SHADOWS, EXTREMITY)
@@ -36,6 +39,28 @@ SCHEME_NOTES: Mapping[str, str] = MappingProxyType(
         "ckks": "shadows follow the plaintext recipe from the start, the arm ends with rounds under its own scheme",
     }
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """Trains one shadow by ``config``; ``private`` with privacy noise from ``rng``. A worker of joblib gets a copy."""
+
+    config: RunConfig
+    private: bool
+    rng: Rng
+
+    def __call__(self, dataset: Dataset, seed: int) -> Model:
+        """Return a model trained on the training fold of ``dataset``."""
+        config, private = self.config, self.private
+        return train_federated(
+            dataset,
+            config=config,
+            scheme="plaintext",
+            seed=seed,
+            rng=self.rng,
+            private=shadow_privacy(dataset, config=config, rng=self.rng) if private else None,
+            rounds=config.dp.rounds if private else None,
+        ).model
 
 
 def shadow_note(target: Target) -> str:
@@ -66,26 +91,13 @@ def shadows_for(target: Target) -> Shadows:
     if privacy_of is not None and privacy_of.epsilon is not None:
         config = config.model_copy(update={"dp": config.dp.model_copy(update={"epsilon": privacy_of.epsilon})})
 
-    def train(dataset: Dataset, seed: int) -> Model:
-        privacy = shadow_privacy(dataset, config=config, rng=target.rng) if private else None
-        return train_federated(
-            dataset,
-            config=config,
-            scheme="plaintext",
-            seed=seed,
-            rng=target.rng,
-            private=privacy,
-            rounds=config.dp.rounds if private else None,
-            progress=lambda what, done, total: target.progress(f"shadow {what}", done, total),
-        ).model
-
     return shadows_of(
         target.run,
         target.dataset,
         config=config,
         recipe="dp" if private else "plain",
-        count=config.attacks.dp_shadows if private else config.attacks.shadows,
-        train=train,
+        count=(config.attacks.dp_shadows if private else config.attacks.shadows) * target.effort.shadows,
+        train=Shadow(config=config, private=private, rng=target.rng),
         progress=target.progress,
     )
 

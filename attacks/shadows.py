@@ -4,6 +4,11 @@ A shadow is :func:`securefl.federation.train_federated` on the same dataset with
 training and the audit fold is in half of the shadows, the validation and test folds stay. So rounds, early stopping and
 everything else are exactly the target's; only the number of training compounds is half.
 
+They are trained where joblib says: one after the other unless a caller chose otherwise, e.g. eight processes by
+``with joblib.parallel_config(backend="loky", n_jobs=8)``, or several machines by a backend that Dask or Ray registers with
+joblib (``"dask"`` inside a ``distributed.Client``, ``"ray"`` after ``ray.util.joblib.register_ray()``). What is trained is
+the same anywhere. joblib sends the dataset and the settings to its own workers as pickles; nothing of a partner's is read so.
+
 The cache is named by a hash of data, recipe, seed and order, and holds them; anything else is trained again. A cache of an
 earlier run or another order of cells can't bleed into an audit.
 """
@@ -18,6 +23,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from attacks.candidates import losses_with
@@ -105,15 +111,20 @@ def shadows_of(
     path = run / "shadows" / f"{key}.npz"
     inside = halves(dataset, count, seed=config.attacks.seed)
     done = _cached(path, key, inside)
-    losses = losses_with(dataset)
-    while len(done) < count:
-        number = len(done)
-        progress(f"{recipe} shadow models", number, count)
-        model = train(dataclasses.replace(dataset, fold=fold_for(dataset, inside[number])), 1000 + number)
-        done.append(losses(predict(model, dataset, dataset.activities)).astype(np.float32))
+    progress(f"{recipe} shadow models", len(done), count)
+    missing = (delayed(_losses_of)(train, dataset, inside[number], 1000 + number) for number in range(len(done), count))
+    # Results come in the order of the shadows, and each is on the disk before the next is waited for.
+    for losses in Parallel(return_as="generator")(missing):
+        done.append(losses)
+        progress(f"{recipe} shadow models", len(done), count)
         save_arrays(path, {"key": np.array(key), "inside": inside, "losses": np.stack(done)})
-    progress(f"{recipe} shadow models", count, count)
     return Shadows(losses=np.stack(done).astype(np.float64), inside=inside)
+
+
+def _losses_of(train: TrainShadow, dataset: Dataset, inside: NDArray[np.bool_], seed: int) -> NDArray[np.float32]:
+    """Return the losses (cells,) of one shadow: what a worker does."""
+    model = train(dataclasses.replace(dataset, fold=fold_for(dataset, inside)), seed)
+    return losses_with(dataset)(predict(model, dataset, dataset.activities)).astype(np.float32)
 
 
 def _cached(path: Path, key: str, inside: NDArray[np.bool_]) -> list[NDArray[np.float32]]:

@@ -178,6 +178,7 @@ class AuditRecord(Record):
     attacks: tuple[AttackRecord, ...]
     controls: tuple[ControlRecord, ...]
     conformance: tuple[ConformanceRecord, ...] = ()
+    budget: Literal["default", "full"] = "default"
 
 
 class TimingRecord(Record):

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, get_args
 
+import joblib
 import typer
 
+from attacks.effort import EFFORTS, Budget
 from securefl.cli.output import emit_json, emit_table, shown
+from securefl.cli.own import attack_own
 from securefl.cli.pipeline import attack_arms, find_dataset
 from securefl.cli.progress import progress_bar
 from securefl.cli.update import attack_update, summary
@@ -18,6 +21,7 @@ from securefl.records import AuditRecord, View
 from securefl.types import SystemRng
 
 INCONCLUSIVE = 6
+BACKENDS = ("loky", "threading")
 
 
 def attack(
@@ -29,6 +33,11 @@ def attack(
     tensor: Annotated[str | None, typer.Option("--tensor", help="Its first-layer matrix; the largest if left out.")] = None,
     hidden_first: Annotated[bool, typer.Option("--hidden-first", help="The matrix is (hidden, bits), as in torch.")] = False,
     seconds: Annotated[float, typer.Option("--seconds", help="Most seconds of that search.", min=0.1)] = 60.0,
+    own: Annotated[str | None, typer.Option("--own", help="Only this partner's own compounds, for its eyes only.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --own: one CSV here; else in the partner's folders.")] = None,
+    budget: Annotated[Budget, typer.Option("--budget", help="'full': as long as it needs, hours; resumes.")] = "default",
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes that train shadow models; -1 for every core.")] = 1,
+    backend: Annotated[str, typer.Option("--backend", help="joblib's: loky (processes) or threading.")] = "loky",
     as_json: Annotated[bool, typer.Option("--json", help="Print every score as JSON.")] = False,
 ) -> None:
     """Attack every arm of a run; ends with 6 if a control failed, so that the audit says nothing.
@@ -40,6 +49,10 @@ def attack(
       securefl attack runs/ours --data data/ours
 
       securefl attack runs/demo --view V1 --json
+
+      securefl attack runs/demo --budget full --jobs -1
+
+      securefl attack runs/demo --own "Partner 1" --out my-compounds.csv
 
       securefl attack --update delta.safetensors --tensor trunk.0.weight --hidden-first
     """
@@ -53,8 +66,19 @@ def attack(
     if view is not None and view not in get_args(View):
         raise InputError(f"view {view!r} is unknown, must be one of {', '.join(get_args(View))}")
     dataset = find_dataset(run, data)
-    with progress_bar() as progress:
-        audits = attack_arms(dataset, run, rng=SystemRng(), progress=progress, only=only, view=view)
+    if own is not None:
+        with progress_bar() as progress:
+            mine = attack_own(
+                dataset, run, partner=own, out=out, rng=SystemRng(), progress=progress, effort=EFFORTS[budget]
+            )
+        emit_json(mine) if as_json else emit_table(f"Exposure of {own}'s own compounds", mine)
+        return
+    if backend not in BACKENDS:
+        raise InputError(f"backend {backend!r} must be one of {', '.join(BACKENDS)}; Dask and Ray are set from Python")
+    with progress_bar() as progress, joblib.parallel_config(backend=backend, n_jobs=jobs):
+        audits = attack_arms(
+            dataset, run, rng=SystemRng(), progress=progress, only=only, view=view, effort=EFFORTS[budget]
+        )
     if as_json:
         emit_json({arm: audit.model_dump(mode="json") for arm, audit in audits.items()})
     else:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from attacks.audit import audit
+from attacks.effort import DEFAULT, Effort
 from attacks.isolation.pool import Pool
 from securefl.chem.dataset import Dataset
 from securefl.chem.folder import load
@@ -74,11 +75,19 @@ def train(
 
 
 def attack_arms(
-    dataset: Dataset, out: Path, *, rng: Rng, progress: Progress, only: str | None = None, view: str | None = None
+    dataset: Dataset,
+    out: Path,
+    *,
+    rng: Rng,
+    progress: Progress,
+    only: str | None = None,
+    view: str | None = None,
+    effort: Effort = DEFAULT,
 ) -> dict[ArmName, AuditRecord]:
     """Attack every finished arm of the run in ``out``; an arm whose audit is already there is not attacked again.
 
-    ``only`` and ``view`` narrow the attacks; a narrowed audit is returned and not kept.
+    ``only`` and ``view`` narrow the attacks; a narrowed audit is returned and not kept. A fuller ``effort`` than that of an
+    audit that is there takes its place, arm by arm; shadow models and finished arms are kept when it is interrupted.
     """
     config = run_config(out, dataset)
     if read_record(RunRecord, out / RUN_FILE).ephemeral:
@@ -91,11 +100,12 @@ def attack_arms(
                 raise InputError(f"{out}: arm {arm!r} is not finished: run it first")
             kept = out / "attacks" / f"{arm}.json"
             narrowed = only is not None or view is not None
-            if kept.exists() and not narrowed:
-                audits[arm] = read_record(AuditRecord, kept)
+            before = read_record(AuditRecord, kept) if kept.exists() and not narrowed else None
+            if before is not None and before.budget in (effort.budget, "full"):
+                audits[arm] = before
                 continue
             audits[arm] = audit(
-                out, dataset, config=config, arm=arm, rng=rng, progress=progress, only=only, view=view, pool=pool
+                out, dataset, config=config, arm=arm, rng=rng, progress=progress, only=only, view=view, pool=pool, effort=effort
             )
     return audits
 
