@@ -78,6 +78,18 @@ class SimilarityBinRecord(Record):
     delta: IntervalRecord | None = Field(None, description="improvement over standalone, positive is better")
 
 
+class SubgroupRecord(Record):
+    """Tasks whose ``group`` figure (training values of the task, or of its owner) lies in [low, high)."""
+
+    group: str
+    metric: str
+    low: int
+    high: int
+    n_tasks: int
+    value: IntervalRecord
+    delta: IntervalRecord | None = Field(None, description="difference from standalone, positive is better")
+
+
 class ConformalRecord(Record):
     """Mondrian conformal prediction at one allowed error rate, calibrated on the VALIDATION fold.
 
@@ -103,6 +115,7 @@ class EvaluationRecord(Record):
 
     metrics: tuple[MetricRecord, ...] = ()
     similarity: tuple[SimilarityBinRecord, ...] = ()
+    subgroups: tuple[SubgroupRecord, ...] = ()
     conformal: tuple[ConformalRecord, ...] = ()
 
 

@@ -22,6 +22,7 @@ from securefl.evaluation.comparison import Contest, metric_records
 from securefl.evaluation.conformal import conformal_records
 from securefl.evaluation.performance import performance_record
 from securefl.evaluation.secure_metrics import Terms, consortium_record
+from securefl.evaluation.subgroups import subgroup_records
 from securefl.evaluation.unannotated import Unannotated, load_pairs, predict_pairs, save_pairs, unannotated_pairs
 from securefl.federation.releases import Trained
 from securefl.measures import ConsortiumRecord, EvaluationRecord
@@ -83,6 +84,7 @@ def assess(entry: Entry, *, config: MetricsConfig, rng: Rng) -> Assessment:
         evaluation=EvaluationRecord(
             metrics=metrics,
             similarity=similarity_records(contest),
+            subgroups=subgroup_records(contest),
             conformal=conformal_records(contest, _unannotated(entry)),
         ),
         consortium=_consortium(entry, contest, config, rng),

@@ -34,7 +34,7 @@ from securefl.report.evidence_tables import (
 )
 from securefl.report.figures.canvas import Picture, StyleBook, standalone
 from securefl.report.figures.gallery import gallery
-from securefl.report.performance_tables import conformal_table, metrics_table, own_table, similarity_table
+from securefl.report.performance_tables import conformal_table, metrics_table, own_table, similarity_table, subgroups_table
 from securefl.report.prices import MODEL
 from securefl.report.recommendation import RULE
 from securefl.report.sections import answer, cleared, heat_map, joined, matrix, options_table, passing
@@ -183,6 +183,7 @@ def _tables(report: ReportRecord, judged: Sequence[Judged]) -> dict[str, tables.
         "openings": openings_table(report),
         "estimates": estimates_table(report),
         "similarity": similarity_table(report.arms),
+        "subgroups": subgroups_table(report.arms),
         "conformal": conformal_table(report.arms),
         "metrics": metrics_table(report.arms),
         "own": own_table(report),

@@ -9,6 +9,13 @@ from securefl.records import ArmRecord, ReportRecord
 from securefl.report.numbers import DASH, count, decimal, percent, signed
 from securefl.report.tables import Cell, Table, number, text
 
+MANY = 10**9
+"""From here a group has no upper end."""
+
+
+def _range(low: int, high: int) -> str:
+    return f"{count(low)} to {count(high - 1)}" if high < MANY else f"{count(low)} or more"
+
 
 def _interval(value: IntervalRecord | None, *, difference: bool = False) -> Cell:
     if value is None:
@@ -56,6 +63,26 @@ def similarity_table(arms: Sequence[ArmRecord]) -> Table:
     )
     heads = ("Arm", "Tanimoto to the nearest training compound", "Metric", "#Value", "#Against standalone", "#Results")
     return Table(name="similarity", caption="By applicability domain, with 95 % intervals", heads=heads, rows=rows)
+
+
+def subgroups_table(arms: Sequence[ArmRecord]) -> Table:
+    """Return performance of tasks and of partners with few data beside those with many."""
+    rows = tuple(
+        (
+            text(arm.name),
+            text(seen.group),
+            number(seen.low, _range(seen.low, seen.high)),
+            text(seen.metric),
+            _interval(seen.value),
+            _interval(seen.delta, difference=True),
+            number(seen.n_tasks, count(seen.n_tasks)),
+        )
+        for arm in arms
+        if arm.evaluation is not None
+        for seen in arm.evaluation.subgroups
+    )
+    heads = ("Arm", "Group by", "#Values", "Metric", "#Value", "#Against standalone", "#Partner-tasks")
+    return Table(name="subgroups", caption="Tasks and partners with few data, with 95 % intervals", heads=heads, rows=rows)
 
 
 def conformal_table(arms: Sequence[ArmRecord]) -> Table:
