@@ -25,6 +25,11 @@ _NAMES = {
     "trajectory_fedmia": "trajectory by FedMIA",
     "single_partner_recall": "one partner's own bits found",
     "epsilon_lower_bound": "epsilon, lower bound",
+    "membership_surrogate": "membership by surrogate heads",
+    "molecule_lookup": "molecules behind the fingerprints",
+    "named": "molecules named",
+    "published_named": "published molecules named",
+    "grown_named": "unpublished molecules built",
 }
 
 
