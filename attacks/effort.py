@@ -31,7 +31,7 @@ class Effort:
 EFFORTS = MappingProxyType(
     {
         "default": Effort(budget="default", longer=1.0, shadows=1, library=1000, targets=2, evaluations=300),
-        "full": Effort(budget="full", longer=20.0, shadows=16, library=100_000, targets=64, evaluations=10_000),
+        "full": Effort(budget="full", longer=20.0, shadows=16, library=100_000, targets=32, evaluations=5_000),
     }
 )
 """What each budget buys, by its name."""

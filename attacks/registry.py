@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks import canary, differential, first_layer, membership, molecule_lookup, surrogate_head, trajectory
+from attacks import canary, differential, first_layer, membership, molecule_lookup, scramble_key, surrogate_head, trajectory
 from attacks.interface import Attack
 
 ATTACKS: tuple[Attack[Any], ...] = (
@@ -17,6 +17,7 @@ ATTACKS: tuple[Attack[Any], ...] = (
     first_layer.RECOVERY,
     first_layer.LABELS,
     molecule_lookup.MOLECULES,
+    scramble_key.SCRAMBLE,
     trajectory.PROJECTION,
     trajectory.COSINE,
     trajectory.FEDMIA,

@@ -15,12 +15,15 @@ import numpy as np
 from attacks.exposed import Bench, Defence, exposed_single, exposed_sum
 from attacks.first_layer import LABELS, RECOVERY, UNION, VIEWS
 from attacks.flooding_noise import flooding_noise
+from attacks.interface import AdversaryView
 from attacks.jobs import Desk, Job, not_run
 from attacks.molecule_lookup import MOLECULES
 from attacks.molecule_views import with_molecules
 from attacks.released import Released, load_as_run
+from attacks.scramble_key import SCRAMBLE, Order
 from attacks.target import Target
 from attacks.view import Case, opened_sum, single_update, sum_minus_colluders, sum_minus_own
+from securefl.chem.dataset import Dataset, Fold
 from securefl.errors import InputError
 from securefl.federation.protocols import quantizer_for
 from securefl.learning.family import inputs_of
@@ -100,6 +103,25 @@ def _put_sum(target: Target, desk: Desk, released: Released) -> None:
         desk.put(_job(target, sum_minus_own(released, order[-1])))
 
 
+def _put_scrambled(target: Target, desk: Desk, dataset: Dataset, released: Released) -> None:
+    """Put the opened sum in a secret order on the desk, beside how often each bit occurs in public compounds."""
+    if released.total is None or not desk.wanted(SCRAMBLE.name, "V2"):
+        return
+    order = _scramble(target).permutation(len(released.total))
+    public = dataset.fingerprints[dataset.fold != Fold.TRAIN]
+    frequency = np.asarray((public > 0).sum(axis=0), dtype=np.float64).ravel()
+    about = {
+        "arm": target.arm,
+        "release": released.name,
+        "coordinates": "scrambled",
+        "bits": len(order),
+        "compounds": len(np.unique(np.concatenate([part.compounds for part in released.parts.values()]))),
+        "optimiser": released.optimiser,
+    }
+    view = AdversaryView(view="V2", tensors={"delta": released.total[order], "frequency": frequency}, facts={})
+    desk.put(Job(view=view, attacks=(SCRAMBLE,), truth=Order(order, frequency), about=about))
+
+
 def attack_as_run(target: Target, desk: Desk) -> None:
     """Put the first round that the arm really sent on the desk.
 
@@ -109,7 +131,7 @@ def attack_as_run(target: Target, desk: Desk) -> None:
     about = {"arm": target.arm, "release": "as-run"}
     if target.record.scheme is None:
         reason = f"{target.arm} sends no update: there is nothing to attack"
-        desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=reason, about=about))
+        desk.put_records(not_run((*ALL, SCRAMBLE), desk.wanted, VIEWS, reason=reason, about=about))
         return
     parties = len(target.dataset.partners)
     quantizer, noisy = quantizer_for(target.config.secagg, parties), target.record.dp is not None
@@ -117,7 +139,7 @@ def attack_as_run(target: Target, desk: Desk) -> None:
     released = load_as_run(target.run / "arms" / target.arm, dataset, step=quantizer.step, noisy=noisy)
     if released is None:
         reason = "the first layer is frozen in this arm: none of it is released"
-        desk.put_records(not_run(ALL, desk.wanted, VIEWS, reason=reason, about=about))
+        desk.put_records(not_run((*ALL, SCRAMBLE), desk.wanted, VIEWS, reason=reason, about=about))
         return
     released = dataclasses.replace(released, note=_silence(released))
     if target.record.scheme in APPROXIMATE:
@@ -126,6 +148,7 @@ def attack_as_run(target: Target, desk: Desk) -> None:
     if _any(desk, "V3"):
         desk.put(_job(target, single_update(released, _by_size(released)[0])))
     _put_sum(target, desk, released)
+    _put_scrambled(target, desk, dataset, released)
 
 
 def attack_exposed(target: Target, desk: Desk) -> None:
