@@ -41,9 +41,10 @@ def library_in(view: AdversaryView, bits: int) -> Library:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Molecules:
-    """The true compounds' ``smiles``, which of them are ``published``, bool (n,), and the library that holds those."""
+    """The true compounds: ``smiles``, ``fingerprints`` CSR (n, bits), which are ``published``, bool (n,), and the library."""
 
     smiles: tuple[str, ...]
+    fingerprints: sp.csr_matrix = field(repr=False)
     published: NDArray[np.bool_]
     library: Library
 

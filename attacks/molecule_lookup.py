@@ -96,9 +96,11 @@ def molecule_lookup(
 
 def run_lookup(view: AdversaryView, earlier: Claims) -> Claims:
     """Claim the ``smiles`` of each recovered fingerprint, ``how`` each was found, and how many are ``sharing`` it."""
+    radius, bits = view.facts["radius"], int(view.facts["bits"] or 0)
     recovered = found_fingerprints(earlier)
-    radius = view.facts["radius"]
-    bits = recovered.shape[1]
+    # A release may leave rows out: its n-th row is the bit that the view says.
+    columns = view.tensors["released"][recovered.indices]
+    recovered = sp.csr_matrix((recovered.data, columns, recovered.indptr), shape=(recovered.shape[0], bits))
     space = None if radius is None else MoleculeSpace(radius=int(radius), bits=bits, order=view.tensors["order"])
     named = molecule_lookup(
         recovered,
@@ -117,13 +119,14 @@ def _flat(smiles: tuple[str, ...]) -> list[str]:
     return ["" if mol is None else flat_smiles(mol) for mol in mols]
 
 
-def collision_ceiling(truth: sp.csr_matrix, molecules: Molecules) -> float:
+def collision_ceiling(molecules: Molecules) -> float:
     """Return the share of compounds that can be named from perfect fingerprints with all these molecules to choose from."""
     having: dict[bytes, set[str]] = {}
-    everything = (*patterns(truth), *patterns(molecules.library.fingerprints))
+    true = patterns(molecules.fingerprints)
+    everything = (*true, *patterns(molecules.library.fingerprints))
     for pattern, name in zip(everything, _flat((*molecules.smiles, *molecules.library.smiles)), strict=True):
         having.setdefault(pattern, set()).add(name)
-    return float(np.mean([1 / len(having[pattern]) for pattern in patterns(truth)]))
+    return float(np.mean([1 / len(having[pattern]) for pattern in true]))
 
 
 def _mean(values: list[float], chance: float) -> Score:
@@ -167,7 +170,7 @@ def score_lookup(claims: Claims, earlier: Claims, truth: Truth) -> Found:
         "grown": float((how == GROWN).sum()),
         "most_sharing": float(claims["sharing"].max(initial=0)),
         "library": float(len(molecules.library.smiles)),
-        "collision_ceiling": collision_ceiling(truth.fingerprints, molecules),
+        "collision_ceiling": collision_ceiling(molecules),
     }
     of_pattern = dict(zip(patterns(truth.fingerprints), true, strict=True))
     recovered = patterns(found_fingerprints(earlier))
@@ -193,7 +196,7 @@ MOLECULES = Attack(
     name="molecule_lookup",
     asset="structure",
     views=VIEWS,
-    reads=("library.*", "order"),
+    reads=("library.*", "order", "released"),
     run=run_lookup,
     score=score_lookup,
     needs="fingerprint_recovery",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.exposed import refolded
-from attacks.interface import AdversaryView, Fact, Tensors
+from attacks.interface import AdversaryView, Fact
 from attacks.library import Library, Molecules
 from attacks.target import Target
 from attacks.view import Truth
@@ -45,17 +45,25 @@ def public_library(target: Target, compounds: NDArray[np.int64]) -> tuple[Librar
     return Library(smiles=tuple(target.dataset.smiles[i] for i in rows), fingerprints=matrix.tocsr()), public[compounds]
 
 
-def with_molecules(target: Target, view: AdversaryView, truth: Truth) -> tuple[AdversaryView, Truth]:
-    """Return ``view`` and ``truth`` of an exposed release with a public library, for :mod:`attacks.molecule_lookup`."""
+def with_molecules(
+    target: Target, view: AdversaryView, truth: Truth, *, rows: NDArray[np.int64] | None
+) -> tuple[AdversaryView, Truth]:
+    """Return ``view`` and ``truth`` of an exposed release with a public library, for :mod:`attacks.molecule_lookup`.
+
+    ``rows`` are the bits that were released, ``None`` for all of them.
+    """
     library, published = public_library(target, truth.compounds)
     order, effort = column_order(target), target.effort
-    tensors: Tensors = {**view.tensors, **library.pack(), "order": NO_BITS if order is None else order}
+    tensors: dict[str, NDArray[np.generic]] = {**view.tensors, **library.pack(), "order": NO_BITS if order is None else order}
+    tensors |= {"released": np.arange(library.fingerprints.shape[1]) if rows is None else rows}
     facts: dict[str, Fact] = {
         **view.facts,
         "radius": None if order is None else target.config.data.radius,
+        "bits": library.fingerprints.shape[1],
         "targets": effort.targets,
         "evaluations": effort.evaluations,
     }
     smiles = tuple(target.dataset.smiles[i] for i in truth.compounds)
-    molecules = Molecules(smiles=smiles, published=published, library=library)
+    true = refolded(target.dataset, truth.compounds, target.config)[truth.compounds].tocsr()
+    molecules = Molecules(smiles=smiles, fingerprints=true, published=published, library=library)
     return dataclasses.replace(view, tensors=tensors, facts=facts), dataclasses.replace(truth, molecules=molecules)

@@ -52,7 +52,7 @@ def _job(target: Target, case: Case) -> Job:
     view = case.view.pack(seconds=target.config.attacks.seconds_per_recovery * target.effort.longer)
     # Atoms of a graph network are no fingerprint; a whole round of thousands of compounds gives none away.
     readable = case.released.name == "exposed" and target.dataset.graphs is None and view.view in MOLECULES.views
-    view, truth = with_molecules(target, view, case.truth) if readable else (view, case.truth)
+    view, truth = with_molecules(target, view, case.truth, rows=case.released.bits) if readable else (view, case.truth)
     return Job(
         view=view,
         attacks=ALL if readable else WITHOUT_MOLECULES,

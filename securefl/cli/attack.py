@@ -65,30 +65,31 @@ def attack(
         raise InputError("name a run, or an update with --update, and not both")
     if view is not None and view not in get_args(View):
         raise InputError(f"view {view!r} is unknown, must be one of {', '.join(get_args(View))}")
-    dataset = find_dataset(run, data)
+    dataset, effort = find_dataset(run, data), EFFORTS[budget]
     if own is not None:
         with progress_bar() as progress:
-            mine = attack_own(
-                dataset, run, partner=own, out=out, rng=SystemRng(), progress=progress, effort=EFFORTS[budget]
-            )
+            mine = attack_own(dataset, run, partner=own, out=out, rng=SystemRng(), progress=progress, effort=effort)
         emit_json(mine) if as_json else emit_table(f"Exposure of {own}'s own compounds", mine)
         return
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} must be one of {', '.join(BACKENDS)}; Dask and Ray are set from Python")
     with progress_bar() as progress, joblib.parallel_config(backend=backend, n_jobs=jobs):
-        audits = attack_arms(
-            dataset, run, rng=SystemRng(), progress=progress, only=only, view=view, effort=EFFORTS[budget]
-        )
-    if as_json:
-        emit_json({arm: audit.model_dump(mode="json") for arm, audit in audits.items()})
-    else:
-        emit_table("Attacks that ran", scores(audits))
-        if played := deviations(audits):
-            emit_table("Deviations from the protocol that were played", played)
+        audits = attack_arms(dataset, run, rng=SystemRng(), progress=progress, only=only, view=view, effort=effort)
+    show(audits, as_json=as_json)
     failed = [control for audit in audits.values() for control in audit.controls if not control.held]
     if failed:
         typer.echo(f"securefl: inconclusive: control {failed[0].name!r}: {failed[0].because}", err=True)
         raise typer.Exit(INCONCLUSIVE)
+
+
+def show(audits: Mapping[ArmName, AuditRecord], *, as_json: bool) -> None:
+    """Print what ran: tables, or every record as JSON."""
+    if as_json:
+        emit_json({arm: audit.model_dump(mode="json") for arm, audit in audits.items()})
+        return
+    emit_table("Attacks that ran", scores(audits))
+    if played := deviations(audits):
+        emit_table("Deviations from the protocol that were played", played)
 
 
 def scores(audits: Mapping[ArmName, AuditRecord]) -> list[dict[str, object]]:

@@ -1,0 +1,318 @@
+"""Defences beside the attacks: what is left of each first-layer leak under each guard, as JSON.
+
+    python -m benchmarks.defences TABLE [--seeds 2] [--out FILE]
+
+TABLE is a Parquet file with a column ``smiles``. Three partners with 40 compounds each take one step of plain SGD at 32,768
+bits, from a fresh trunk with small random private heads: the release on which an unguarded arm is far above chance. Each
+defence acts on what a partner sends, or on the sum before it is opened. Attacked are one partner's update (V3) and the sum
+without the attacker's own part (V1), with the attacks of the suite and their scorers: union of bits (3), exact recovery (4),
+labels (5), molecules in a public library that holds half of the compounds (6), and the bits that one partner alone brings to
+the sum (7). ``at_chance`` says that the pooled 95 % interval holds what guessing reaches, or that nothing was left to score.
+
+What it is not: utility. ``kept`` is the cosine between the mean update with the defence and without it, a proxy; the price in
+accuracy is what ``securefl sweep`` measures. Pooled counts treat compounds of one batch as independent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from attacks import clopper_pearson
+from attacks.differential import BITS, Differences
+from attacks.first_layer import LABELS, RECOVERY, UNION
+from attacks.interface import AdversaryView, Attack, Claims, Fact
+from attacks.library import Library, Molecules
+from attacks.molecule_lookup import MOLECULES
+from attacks.score import Score
+from attacks.view import Truth
+from securefl.chem.fingerprint import fingerprints
+from securefl.learning.heads import Heads
+from securefl.learning.sparse import batch_of
+from securefl.learning.trunk import Trunk
+
+SEED = 20261121
+"""The day on which the benchmark was written: any number would do."""
+BITS_LEN, HIDDEN, TASKS, PARTNERS, EACH = 32_768, (400, 120), 8, 3, 40
+RATE, STEP, SECONDS, DECOYS = 0.1, 2.0**-21, 2.0, 1000
+Update = NDArray[np.float32]
+METRICS = {
+    "union_of_bits": "single_compound_recall",
+    "fingerprint_recovery": "exact",
+    "label_inference": "accuracy",
+    "molecule_lookup": "published_named",
+    "differential_bits": "single_partner_recall",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One partner's compounds: ``smiles``, fingerprints, int8 labels, and its ``update`` (bits, h)."""
+
+    smiles: tuple[str, ...]
+    matrix: sp.csr_matrix
+    label: NDArray[np.int8]
+    update: Update
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defence:
+    """``send`` changes what a partner sends; a row is opened if at least ``owners`` partners touched it."""
+
+    name: str
+    send: Callable[[Part, np.random.Generator], Update]
+    owners: int = 1
+
+
+def support(k: int) -> Callable[[Part, np.random.Generator], Update]:
+    """Withhold rows of bits that fewer than ``k`` of the partner's compounds have."""
+    return lambda part, draw: np.where((np.asarray(part.matrix.sum(axis=0)).ravel() >= k)[:, None], part.update, 0)
+
+
+def row_norms(part: Part, draw: np.random.Generator) -> Update:
+    """Clip every row to the median length of the touched ones."""
+    size = np.linalg.norm(part.update, axis=1)
+    most = np.median(size[size > 0])
+    factor = np.minimum(1.0, most / np.maximum(size, 1e-30)).astype(np.float32)
+    return np.asarray(part.update * factor[:, None])
+
+
+def whole_norm(part: Part, draw: np.random.Generator) -> Update:
+    """Clip the whole update to half its length."""
+    return part.update * np.float32(0.5)
+
+
+def signs(part: Part, draw: np.random.Generator) -> Update:
+    """Send the sign of each coordinate, at the mean size of the touched ones."""
+    touched = part.update[part.update != 0]
+    return np.sign(part.update) * np.float32(np.abs(touched).mean())
+
+
+def largest(share: float) -> Callable[[Part, np.random.Generator], Update]:
+    """Send the largest ``share`` of the touched coordinates."""
+
+    def send(part: Part, draw: np.random.Generator) -> Update:
+        size = np.abs(part.update)
+        return np.where(size >= np.quantile(size[size > 0], 1 - share), part.update, 0)
+
+    return send
+
+
+def noise(ratio: float) -> Callable[[Part, np.random.Generator], Update]:
+    """Add normal noise of ``ratio`` times the root mean square of touched coordinates to every one."""
+
+    def send(part: Part, draw: np.random.Generator) -> Update:
+        size = np.sqrt(np.mean(np.square(part.update[part.update != 0])))
+        return part.update + draw.normal(0, ratio * size, part.update.shape).astype(np.float32)
+
+    return send
+
+
+def as_is(part: Part, draw: np.random.Generator) -> Update:
+    """Send the update."""
+    return part.update
+
+
+DEFENCES = (
+    Defence(name="none", send=as_is),
+    *(Defence(name=f"support k={k}", send=support(k)) for k in (2, 3, 5)),
+    Defence(name="row-norm clipping", send=row_norms),
+    Defence(name="norm clipping", send=whole_norm),
+    Defence(name="sign update", send=signs),
+    *(Defence(name=f"top {100 * share:g} %", send=largest(share)) for share in (0.1, 0.01)),
+    Defence(name="two partners a row", send=as_is, owners=2),
+    Defence(name="support k=3, two partners a row", send=support(3), owners=2),
+    Defence(name="noise 1 x", send=noise(1.0)),
+)
+
+
+def step(smiles: Sequence[str], trunk: Trunk, seed: int) -> Part:
+    """Return a partner after one step on ``smiles``, one value each."""
+    matrix, draw = fingerprints(smiles, bits=BITS_LEN, radius=3), np.random.default_rng(seed)
+    heads = Heads(TASKS, trunk.width)
+    with torch.no_grad():
+        heads.weight.copy_(torch.from_numpy(draw.normal(0, 1 / (3 * trunk.width**0.5), (TASKS, trunk.width))))
+    rows, task = np.arange(len(smiles)), draw.integers(0, TASKS, len(smiles))
+    value = draw.normal(size=len(smiles)).astype(np.float32)
+    trunk.zero_grad()
+    output = heads(trunk(batch_of(matrix, rows)), torch.from_numpy(rows), torch.from_numpy(task))
+    (0.5 * (output - torch.from_numpy(value)).square().mean()).backward()
+    gradient = dict(trunk.named_parameters())["first.weight"].grad
+    dense = np.zeros((BITS_LEN, HIDDEN[0]), np.float32) if gradient is None else gradient.to_dense().numpy()
+    return Part(tuple(smiles), matrix, np.sign(value).astype(np.int8), (-RATE * dense).astype(np.float32))
+
+
+def opened(sent: Sequence[Update], owners: int) -> NDArray[np.float64]:
+    """Return the quantised sum, rows touched by fewer than ``owners`` partners withheld."""
+    count = np.sum([update.any(axis=1) for update in sent], axis=0)
+    total = np.sum([np.rint(update.astype(np.float64) / STEP) * STEP for update in sent], axis=0)
+    return np.asarray(np.where((count >= owners)[:, None], total, 0.0))
+
+
+def attacked(view: AdversaryView, truth: Truth) -> dict[str, Score | None]:
+    """Return what the first-layer attacks get from ``view``, by name."""
+    claims: dict[str, Claims] = {}
+    scores: dict[str, Score | None] = {}
+    attacks: tuple[Attack[Truth], ...] = (UNION, RECOVERY, LABELS, MOLECULES)
+    for attack in attacks:
+        earlier = claims.get(attack.needs or "", {})
+        claims[attack.name] = attack.run(view, earlier)
+        found = attack.score(claims[attack.name], earlier, truth).scores
+        scores[attack.name] = next((score for score in found if score.metric == METRICS[attack.name]), None)
+    return scores
+
+
+def truth_of(parts: Sequence[Part], decoys: Library, draw: np.random.Generator) -> Truth:
+    """Return the truth of a release by ``parts``; a coin says which compounds the library holds."""
+    matrix = sp.vstack([part.matrix for part in parts], format="csr")
+    smiles = tuple(one for part in parts for one in part.smiles)
+    published = draw.random(len(smiles)) < 0.5
+    library = Library(
+        smiles=(*decoys.smiles, *(one for one, known in zip(smiles, published, strict=True) if known)),
+        fingerprints=sp.vstack([decoys.fingerprints, matrix[published]], format="csr"),
+    )
+    return Truth(
+        fingerprints=matrix,
+        label=np.concatenate([part.label for part in parts]),
+        library=decoys.fingerprints,
+        known=np.zeros(0, dtype=np.int64),
+        molecules=Molecules(smiles=smiles, fingerprints=matrix, published=published, library=library),
+    )
+
+
+def view_of(delta: NDArray[np.float64], trunk: Trunk, truth: Truth, *, noisy: bool) -> AdversaryView:
+    """Return what the attacks read; without a fingerprint's radius no molecule is grown."""
+    start = trunk.tensors()
+    facts: dict[str, Fact] = {
+        "noise": None if noisy else STEP / 12**0.5 * PARTNERS**0.5, "seconds": SECONDS, "radius": None, "targets": 0,
+        "evaluations": 0, "bits": BITS_LEN,
+    }  # fmt: skip
+    layers = {"layer.0.weight": start["first.weight"], "layer.0.bias": start["first.bias"]}
+    inner = {"layer.1.weight": start["layers.0.weight"].T.copy(), "layer.1.bias": start["layers.0.bias"]}
+    tensors: dict[str, NDArray[Any]] = {"delta": delta, **layers, **inner, "order": np.zeros(0, np.int32)}
+    tensors |= {"released": np.arange(BITS_LEN)}
+    tensors |= {} if truth.molecules is None else dict(truth.molecules.library.pack())
+    return AdversaryView(view="V1", tensors=tensors, facts=facts)
+
+
+def differential(sent: Sequence[Update], parts: Sequence[Part], trunk: Trunk, owners: int) -> Score | None:
+    """Return what the sums with and without the first partner tell of its bits."""
+    start = trunk.tensors()["first.weight"].astype(np.float64)
+    given, without = start + opened(sent, owners), start + opened(sent[1:], owners)
+    has = [np.asarray(part.matrix.sum(axis=0)).ravel() > 0 for part in parts]
+    view = AdversaryView(view="V1", tensors={"start": start, "without": without, "given": given}, facts={})
+    truth = Differences(member=np.zeros(0, dtype=bool), only=has[0] & ~np.any(has[1:], axis=0))
+    found = BITS.score(BITS.run(view, {}), {}, truth).scores
+    return next((score for score in found if score.metric == METRICS["differential_bits"]), None)
+
+
+def run_seed(defence: Defence, parts: Sequence[Part], trunk: Trunk, decoys: Library, seed: int) -> dict[str, Score | None]:
+    """Return every attack's score from V3 and V1 on one draw."""
+    draw = np.random.default_rng([seed, 1])
+    sent = [defence.send(part, draw) for part in parts]
+    noisy = defence.name.startswith("noise")
+    scores: dict[str, Score | None] = {}
+    views = {
+        "V3": (opened(sent[:1], 1), parts[:1]),
+        # The attacker is the last partner: it subtracts its own part from the rows that were opened.
+        "V1": (_less_own(sent, defence.owners), parts[:-1]),
+    }
+    for name, (delta, behind) in views.items():
+        truth = truth_of(behind, decoys, np.random.default_rng([seed, 2]))
+        found = attacked(view_of(delta, trunk, truth, noisy=noisy), truth)
+        scores |= {f"{name}/{attack}": score for attack, score in found.items()}
+    scores["V1/differential_bits"] = differential(sent, parts, trunk, defence.owners)
+    return scores
+
+
+def _less_own(sent: Sequence[Update], owners: int) -> NDArray[np.float64]:
+    total = opened(sent, owners)
+    own = np.rint(sent[-1].astype(np.float64) / STEP) * STEP
+    known = np.asarray(total.any(axis=1))
+    return np.asarray(np.where(known[:, None], total - own, 0.0))
+
+
+def kept(defence: Defence, parts: Sequence[Part]) -> float:
+    """Return the cosine between the sum with the defence and without it."""
+    sent = [defence.send(part, np.random.default_rng(0)) for part in parts]
+    one, other = opened(sent, defence.owners).ravel(), opened([part.update for part in parts], 1).ravel()
+    size = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return float(one @ other) / max(size, 1e-30)
+
+
+def pooled(scores: Sequence[Score | None]) -> dict[str, object]:
+    """Return counts over the seeds; an attack that had nothing to score found nothing."""
+    counted = [score for score in scores if score is not None and score.k is not None and score.n]
+    k, n = sum(score.k or 0 for score in counted), sum(score.n or 0 for score in counted)
+    if not n:
+        return {"k": 0, "n": 0, "at_chance": True}
+    chance = sum(score.chance * (score.n or 0) for score in counted) / n
+    low, high = clopper_pearson(k, n)
+    return {"k": k, "n": n, "value": k / n, "low": low, "high": high, "chance": chance, "at_chance": low <= chance}
+
+
+def measured(defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys: Library) -> dict[str, object]:
+    """Return one row of the table."""
+    begin = time.process_time()
+    seeds = [run_seed(defence, parts, trunk, decoys, seed) for seed, (parts, trunk) in enumerate(draws)]
+    leaks = {name: pooled([scores[name] for scores in seeds]) for name in seeds[0]}
+    return {
+        "defence": defence.name,
+        "kept": float(np.mean([kept(defence, parts) for parts, _ in draws])),
+        "leaks": leaks,
+        "all_at_chance": all(bool(leak["at_chance"]) for leak in leaks.values()),
+        "cpu_seconds": time.process_time() - begin,
+    }
+
+
+def environment() -> dict[str, object]:
+    """Return where this was measured."""
+    return {
+        "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure every defence and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "defences.json")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    smiles = sorted(set(pq.read_table(options.table, columns=["smiles"])["smiles"].to_pylist()))
+    order = np.random.default_rng(SEED).permutation(len(smiles))
+    public = [smiles[i] for i in order[:DECOYS]]
+    decoys = Library(smiles=tuple(public), fingerprints=fingerprints(public, bits=BITS_LEN, radius=3))
+    draws = []
+    for seed in range(options.seeds):
+        trunk = Trunk(BITS_LEN, HIDDEN, generator=torch.Generator().manual_seed(SEED + seed))
+        first = DECOYS + seed * PARTNERS * EACH
+        groups = [[smiles[i] for i in order[first + p * EACH : first + (p + 1) * EACH]] for p in range(PARTNERS)]
+        draws.append(([step(group, trunk, 100 * seed + p) for p, group in enumerate(groups)], trunk))
+    rows = []
+    for defence in DEFENCES:
+        rows.append(measured(defence, draws, decoys))
+        print(json.dumps({"defence": defence.name, "seconds": rows[-1]["cpu_seconds"]}), flush=True)
+    content = {
+        "schema_version": "1.0", "seed": SEED, "seeds": options.seeds, "bits": BITS_LEN, "partners": PARTNERS,
+        "compounds_each": EACH, "environment": environment(), "defences": rows,
+    }  # fmt: skip
+    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
