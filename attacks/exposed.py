@@ -21,10 +21,10 @@ from attacks.flooding_noise import flooding_noise
 from attacks.released import Contribution, Released, labels_of, layers_of, library_of, weight_rounding
 from securefl.chem.dataset import Activities, Dataset, Fold
 from securefl.chem.fingerprint import fingerprints
-from securefl.config import RunConfig
+from securefl.config import RunConfig, SecaggConfig
 from securefl.errors import InputError
 from securefl.federation.guards import SupportGuard
-from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
+from securefl.federation.protocols import MAX_WEIGHT, options_for, quantizer_for, set_up
 from securefl.learning.cells import Records, Scaling, records_of, scaling_of
 from securefl.learning.family import inputs_of, trunk_of
 from securefl.learning.heads import Heads
@@ -42,7 +42,8 @@ LEARNING_RATE = 0.1
 HEAD_SCALE = 1 / 3
 LIBRARY_SIZE = 200
 CHECKED_COORDINATES = 20_000
-"""Paillier sums so many coordinates here; the rest of its sum is the exact one, which the sample is checked against."""
+"""A heavy exact scheme sums so many coordinates here; the rest of its sum is the exact one, which the sample must equal."""
+SAMPLED = ("paillier", "bfv", "rlwe")
 UNTOUCHED_SHARE = 0.25
 """CKKS sums the touched rows and this share as many untouched ones, for comparison; the others would be noise alike."""
 
@@ -160,7 +161,13 @@ class Bench:
 
     @classmethod
     def of(cls, dataset: Dataset, *, config: RunConfig, defence: Defence, rng: Rng) -> Bench:
-        """Return a bench with a freshly drawn trunk."""
+        """Return a bench with a freshly drawn trunk.
+
+        Raises:
+            InputError: the arm's noise is not added to single steps, so no step of ours would stand for it.
+        """
+        if defence.dp is not None and defence.dp.unit != "record":
+            raise InputError(f"an exposed step has no {defence.dp.unit}-level noise: nothing would stand for this arm")
         dataset = inputs_of(dataset, config.model)
         trunk = fresh_trunk(config, dataset)
         return cls(dataset=dataset, config=config, defence=defence, rng=rng, trunk=trunk, start=trunk.tensors())
@@ -230,6 +237,7 @@ def exposed_sum(bench: Bench) -> Released:
     quantizer = quantizer_for(bench.config.secagg, len(updates))
     summed = _Sum(
         quantizer=quantizer,
+        secagg=bench.config.secagg,
         weights={client: parts[client - 1].weight for client in updates},
         model=model_hash(layout, bench.start),
         rng=bench.rng,
@@ -266,6 +274,7 @@ class _Sum:
     """One round: everything but the scheme and the vectors."""
 
     quantizer: Quantizer
+    secagg: SecaggConfig
     weights: dict[ClientId, int]
     model: bytes
     rng: Rng
@@ -273,7 +282,9 @@ class _Sum:
     def of(self, scheme: str, updates: dict[ClientId, NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return what ``scheme`` opens for ``updates``."""
         vectors: dict[ClientId, FloatVector] = dict(updates)
-        setup = set_up(scheme, sorted(updates), quantizer=self.quantizer, rng=self.rng)
+        setup = set_up(
+            scheme, sorted(updates), quantizer=self.quantizer, rng=self.rng, options=options_for(scheme, self.secagg)
+        )
         result = run_round(
             setup,
             vectors,
@@ -291,7 +302,7 @@ def _open(
 ) -> _Opened:
     """Return the opened sum of the first layer. The heavy schemes sum a part, which the note says."""
     size = shape[0] * shape[1]
-    if scheme == "paillier":
+    if scheme in SAMPLED:
         return _open_exact_sample(scheme, summed, updates, shape)
     if scheme != "ckks":
         return _Opened(summed.of(scheme, updates)[:size].reshape(shape), None, "")

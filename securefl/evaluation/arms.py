@@ -43,6 +43,7 @@ from securefl.evaluation.predictions import save_predictions
 from securefl.evaluation.single_task import single_task
 from securefl.evaluation.spending import Training, arm_privacy, charge, require_price
 from securefl.evaluation.unannotated import predict_pairs
+from securefl.federation.protocols import options_for
 from securefl.federation.references import train_alone, train_pooled
 from securefl.federation.releases import RoundTrace, Trained
 from securefl.federation.training import train_federated
@@ -54,7 +55,6 @@ from securefl.learning.private_heads import refitted
 from securefl.measures import BaselineRecord
 from securefl.recipes import Recipe, Unit, recipe_of
 from securefl.records import ArmRecord, DepartureRecord, DpRecord, write_record
-from securefl.secagg.paillier_sum import Decryption, PaillierOptions
 from securefl.types import Progress, Rng, silent
 
 SECOND_LAYER = ("layers.0.weight", "layers.0.bias")
@@ -225,7 +225,7 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None]) -> 
         start=_start(job, recipe, seed),
         rounds=rounds_of(recipe, config),
         tensors=tensors,
-        options=options_of(recipe, config),
+        options=options_for(recipe.scheme, config.secagg),
         progress=job.bar(seed),
         observer=observer,
     )
@@ -259,13 +259,6 @@ def rounds_of(recipe: Recipe, config: RunConfig) -> int:
     if recipe.privacy:
         return config.dp.rounds
     return config.secagg.he_rounds if warm_start_of(recipe, config) else config.federation.rounds
-
-
-def options_of(recipe: Recipe, config: RunConfig) -> object | None:
-    """Return the scheme's own options, ``None`` for its defaults."""
-    if recipe.scheme != "paillier":
-        return None
-    return PaillierOptions(bits=config.secagg.paillier_bits, decryption=Decryption(config.secagg.paillier_decryption))
 
 
 def tensors_of(recipe: Recipe, config: RunConfig, *, bits: int) -> tuple[str, ...] | None:

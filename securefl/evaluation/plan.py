@@ -21,10 +21,10 @@ from pydantic import Field
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import RunConfig
 from securefl.errors import SecureFLError
-from securefl.evaluation.arms import options_of, rounds_of, tensors_of
+from securefl.evaluation.arms import rounds_of, tensors_of
 from securefl.evaluation.cost import Meter
 from securefl.evaluation.spending import require_price
-from securefl.federation.protocols import MAX_WEIGHT, quantizer_for, set_up
+from securefl.federation.protocols import MAX_WEIGHT, options_for, quantizer_for, set_up
 from securefl.federation.sum_noise import sum_noise
 from securefl.learning.baselines import Family, SingleTaskParams, task_model
 from securefl.learning.cells import records_of, scaling_of
@@ -143,7 +143,7 @@ def _round_cost(recipe: Recipe, config: RunConfig, parties: int, size: int, rng:
     """Return a round's cost at ``size`` coordinates, from the line through real rounds on the two short vectors."""
     clients = [ClientId(i + 1) for i in range(parties)]
     quantizer = quantizer_for(config.secagg, parties)
-    setup = set_up(recipe.scheme, clients, quantizer=quantizer, rng=rng, options=options_of(recipe, config))
+    setup = set_up(recipe.scheme, clients, quantizer=quantizer, rng=rng, options=options_for(recipe.scheme, config.secagg))
     costs = [
         run_round(
             setup,

@@ -9,7 +9,7 @@ from securefl.errors import InputError, ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg import schemes
 from securefl.secagg.base import Setup
-from securefl.secagg.paillier_sum import PaillierOptions
+from securefl.secagg.paillier_sum import Decryption, PaillierOptions
 from securefl.types import ClientId, Rng
 
 RUN_ID_SIZE = 32
@@ -40,6 +40,13 @@ def quantizer_for(config: SecaggConfig, parties: int) -> Quantizer:
         CapacityError: the sum of all parties could wrap.
     """
     return Quantizer.for_sum(parties, clip=config.clip, ring_bits=config.ring_bits, max_weight=MAX_WEIGHT)
+
+
+def options_for(scheme: str, config: SecaggConfig) -> object | None:
+    """Return the options of ``scheme`` in a run, ``None`` for its defaults."""
+    if scheme != "paillier":
+        return None
+    return PaillierOptions(bits=config.paillier_bits, decryption=Decryption(config.paillier_decryption))
 
 
 def set_up(scheme: str, clients: Sequence[ClientId], *, quantizer: Quantizer, rng: Rng, options: object | None = None) -> Setup:
