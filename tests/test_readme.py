@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import scipy.sparse as sp
 from attacks.interface import AdversaryView, Attack, Claims, Found
 from attacks.score import proportion
 from attacks.view import Truth
+from benchmarks.grid import LINES
 from securefl.crypto.kdf import derive
 from securefl.crypto.keystream import Cipher, apply_masks
 from securefl.quantize import Quantizer
@@ -22,7 +24,8 @@ from securefl.secagg import aggregate, plaintext, run_round
 from securefl.secagg.plaintext import Plaintext, PlaintextSetup
 from securefl.types import ClientId, Secret, SystemRng
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 LONGEST = 24
 
 
@@ -87,3 +90,15 @@ def test_aggregating_from_python_is_as_shown() -> None:
     result = names["result"]
     assert result.survivors == {1, 3, 4}
     np.testing.assert_allclose(result.total, 0.8, atol=1e-5)
+
+
+def test_the_figures_of_the_protocols_are_those_of_the_grid() -> None:
+    cells = json.loads((ROOT / "benchmarks/results/grid.json").read_text(encoding="utf-8"))["cells"]
+    measured = {(c["scheme"], c["d"]): c for c in cells if c["n"] == 10 and "skipped" not in c}
+    rows = re.findall(r"^\| `([a-z -]+)` \|.*\| 10\^(\d) \| (\S+) \| (\S+) \| (\S+) \|$", README, re.MULTILINE)
+    assert {name for name, *_ in rows} == set(LINES)
+    for name, power, client, decryptors, up in rows:
+        cell = measured[name, 10 ** int(power)]
+        assert float(client) == pytest.approx(cell["client_seconds"], rel=0.06)
+        assert float(decryptors) == pytest.approx(cell["decryptor_seconds"], rel=0.06)
+        assert float(up) == pytest.approx(cell["bytes_up_per_parameter"], abs=0.06)
