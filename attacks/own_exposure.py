@@ -29,7 +29,7 @@ from attacks.membership_loss import membership_loss
 from attacks.released import layers_of, load_as_run, weight_rounding
 from attacks.rows import Delta
 from attacks.target import Target
-from securefl.chem.dataset import Dataset, Fold
+from securefl.chem.dataset import Fold
 from securefl.errors import InputError
 from securefl.learning.family import inputs_of
 
@@ -55,19 +55,6 @@ class OwnExposure:
     own_bits: int
     recovered: bool | None
     recovered_small_batch: bool | None
-
-
-def partner_number(dataset: Dataset, name: str) -> int:
-    """Return the partner of that name, or of that number from 1.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name in dataset.partners:
-        return dataset.partners.index(name)
-    if name.isdecimal() and 1 <= int(name) <= len(dataset.partners):
-        return int(name) - 1
-    raise InputError(f"partner {name!r} is unknown, must be one of {', '.join(dataset.partners)} or 1..{len(dataset.partners)}")
 
 
 def own_exposure(target: Target, partner: int) -> list[OwnExposure]:

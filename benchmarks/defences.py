@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +37,7 @@ from attacks.library import Library, Molecules
 from attacks.molecule_lookup import MOLECULES
 from attacks.score import Score
 from attacks.view import Truth
+from benchmarks.environment import environment
 from securefl.chem.fingerprint import fingerprints
 from securefl.learning.heads import Heads
 from securefl.learning.sparse import batch_of
@@ -276,13 +275,6 @@ def measured(defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys
         "all_at_chance": all(bool(leak["at_chance"]) for leak in leaks.values()),
         "cpu_seconds": time.process_time() - begin,
     }
-
-
-def environment() -> dict[str, object]:
-    """Return where this was measured."""
-    return {
-        "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]
-    }  # fmt: skip
 
 
 def main() -> None:

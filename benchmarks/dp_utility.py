@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import stats
 
+from benchmarks.environment import environment
 from securefl.chem.dataset import Dataset, Fold
 from securefl.chem.moleculeace import default_dataset
 from securefl.config import DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig
@@ -128,11 +126,6 @@ def curve(private: Dataset, public: Dataset, scratch: Path) -> list[dict[str, ob
     return rows
 
 
-def environment() -> Mapping[str, object]:
-    """Return what the figures were measured on."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "load": list(os.getloadavg())}
-
-
 def main() -> None:
     """Measure the curve and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -144,7 +137,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         rows = curve(private, public, Path(scratch))
     result = {
-        "environment": environment(),
+        "environment": environment("torch"),
         "seeds": list(SEEDS),
         "data": private.name,
         "partners": len(private.partners),

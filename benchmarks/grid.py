@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.environment import environment
 from securefl.quantize import Quantizer
 from securefl.secagg import run_round, schemes
 from securefl.secagg.paillier_sum import Decryption, PaillierOptions, shipped_options
@@ -112,7 +112,7 @@ def grid(wanted: list[tuple[str, int, int]], out: Path) -> None:
             continue
         cells.append(refusal(cells, name, d, n) or cell(name, d, n))
         print(json.dumps(cells[-1]), flush=True)
-        content.update(seed=SEED, environment=environment())
+        content.update(seed=SEED, environment=environment("numpy", "tenseal", "gmpy2"))
         fresh = out.with_suffix(".partial")
         fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         fresh.replace(out)
@@ -127,16 +127,6 @@ def refusal(cells: list[dict[str, Any]], name: str, d: int, n: int) -> dict[str,
         if other["scheme"] == name and "skipped" in other and other["d"] <= d and other["n"] <= n:
             return {**record, "skipped": f"{other['skipped']} at d={other['d']}, n={other['n']}"}
     return None
-
-
-def environment() -> dict[str, Any]:
-    """Return what the figures depend on beside the code."""
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "numpy": np.__version__,
-    }
 
 
 def main() -> None:

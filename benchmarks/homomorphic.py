@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -19,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gmpy2
 import numpy as np
 import phe
 import tenseal
 from numpy.typing import NDArray
 
+from benchmarks.environment import environment
 from securefl.crypto.bfv import BfvKey, BfvParams
 from securefl.crypto.ckks import CkksKey, CkksParams
 from securefl.crypto.flooding import SumPrecision
@@ -170,15 +168,6 @@ def bfv_bars(length: int) -> list[Bar]:
     ]
 
 
-def environment() -> dict[str, Any]:
-    """Return what the figures depend on beside the code."""
-    return {
-        "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(),
-        "load": os.getloadavg()[0], "gmpy2": gmpy2.version(), "gmp": gmpy2.mp_version(), "tenseal": tenseal.__version__,
-        "phe": phe.__version__, "numpy": np.__version__,
-    }  # fmt: skip
-
-
 def main() -> None:
     """Measure and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -188,7 +177,8 @@ def main() -> None:
     for bar in bars:
         print(bar)
     result = {
-        "schema_version": "1.0", "seed": SEED, "measured_on": LENGTH, "environment": environment(),
+        "schema_version": "1.0", "seed": SEED, "measured_on": LENGTH,
+        "environment": environment("gmpy2", "tenseal", "phe", "numpy"),
         "bars": [bar.record() for bar in bars],
     }  # fmt: skip
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping
@@ -24,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher as LibraryCipher
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from benchmarks.environment import environment
 from securefl.crypto.keystream import CHUNK_SIZE, Cipher, masked_chunks
 from securefl.quantize import Quantizer
 from securefl.secagg import schemes
@@ -319,24 +318,13 @@ def flower(length: int, repeats: int) -> dict[str, float] | None:
     }
 
 
-def environment() -> dict[str, str]:
-    """Return what the figures were measured on."""
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
-    installed = {distribution.name for distribution in importlib.metadata.distributions()}
-    named = [name for name in ("numpy", "cryptography", "flwr") if name in installed]
-    versions: dict[str, str] = {name: importlib.metadata.version(name) for name in named}
-    return {
-        "python": platform.python_version(),
-        "cpu": model.partition(":")[2].strip(),
-        "cores": str(os.cpu_count()),
-        "load_average": f"{os.getloadavg()[0]:.1f}",
-        **versions,
-    }
-
-
 def measure(length: int, repeats: int) -> dict[str, object]:
     """Return every figure with its bar."""
-    figures: dict[str, object] = {"length": length, "neighbours": NEIGHBOURS, "environment": environment()}
+    figures: dict[str, object] = {
+        "length": length,
+        "neighbours": NEIGHBOURS,
+        "environment": environment("numpy", "cryptography", "flwr"),
+    }
     for cipher in Cipher:
         kernel_figures = kernel(length, cipher, repeats)
         figures[cipher.value] = {

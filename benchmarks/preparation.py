@@ -16,21 +16,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import rdkit
 from numpy.typing import NDArray
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator, rdinchi
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from benchmarks.environment import environment
 from securefl.chem.compounds import Description, Recipe, describe
 from securefl.chem.dataset import Fold
 from securefl.chem.folds import minhash_clusters, random_folds, scaffold_folds
@@ -156,23 +154,11 @@ def _over_keys(values: Sequence[float], n: int) -> dict[str, float]:
     return {"near": mean, "ci_low": mean - half, "ci_high": mean + half, "keys": float(len(values)), "n": float(n)}
 
 
-def environment() -> dict[str, str]:
-    """Return what the figures were measured on."""
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
-    return {
-        "python": platform.python_version(),
-        "rdkit": rdkit.__version__,
-        "cpu": model.partition(":")[2].strip(),
-        "cores": str(os.cpu_count()),
-        "load_average": f"{os.getloadavg()[0]:.1f}",
-    }
-
-
 def measure(count: int, repeats: int) -> dict[str, object]:
     """Return every figure with its bar."""
     plain, tautomers = Recipe(Rules(), 3), Recipe(Rules(tautomer=True), 3)
     spellings = molecules(count)
-    figures: dict[str, object] = {"environment": environment()}
+    figures: dict[str, object] = {"environment": environment("rdkit")}
     work: dict[str, Callable[[str], object]] = {
         "parse_and_fingerprint": parse_and_fingerprint,
         "with_inchikey": with_inchikey,

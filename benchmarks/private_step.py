@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -24,6 +22,7 @@ from opacus import PrivacyEngine
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.environment import environment
 from securefl.config import FederationConfig
 from securefl.learning.cells import Records
 from securefl.learning.heads import Heads
@@ -161,18 +160,6 @@ def opacus_dense(bits: int, hidden: int, tasks: int, batch: int, repeats: int) -
     return {"bits": bits, "hidden": hidden, "tasks": tasks, "batch": batch, **summary(times)}
 
 
-def environment() -> dict[str, object]:
-    """Return what the figures were measured on."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-        "load": list(os.getloadavg()),
-    }
-
-
 def main() -> None:
     """Run the grid and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -182,7 +169,7 @@ def main() -> None:
     limit_threads(1)
     repeats = arguments.repeats
     result = {
-        "environment": environment(),
+        "environment": environment("torch", "numpy", "opacus"),
         "seed": SEED,
         "bar": BAR,
         "full": ours(32_768, 2_000, 1_000, 1_000, repeats),

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import statistics
 import time
 import tracemalloc
@@ -27,6 +25,7 @@ import numpy as np
 import tenseal
 from numpy.typing import NDArray
 
+from benchmarks.environment import environment
 from securefl.crypto.rlwe.budget import NoiseBudget, smallest_budget
 from securefl.crypto.rlwe.cipher import (
     Encryptor,
@@ -288,21 +287,13 @@ def _largest(element: Residues, ring: Ring) -> int:
     return int(np.minimum(wide, ring.column.astype(np.int64) - wide).max())
 
 
-def environment() -> dict[str, Any]:
-    """Return what the figures depend on beside the code."""
-    return {
-        "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg(),
-        "numpy": np.__version__, "tenseal": tenseal.__version__, "partners": PARTNERS, "threshold": THRESHOLD,
-    }  # fmt: skip
-
-
 def main() -> None:
     """Measure and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="ten million coordinates instead (a few minutes, 8 GB)")
     parser.add_argument("--out", type=Path, help="benchmarks/results/rlwe.json, or rlwe_long.json")
     options = parser.parse_args()
-    sink, started, length = Sink([]), environment(), LENGTH
+    sink, started, length = Sink([]), {**environment("numpy", "tenseal"), "partners": PARTNERS, "threshold": THRESHOLD}, LENGTH
     if options.long:
         length = 10 * LENGTH
         measure(sink, CASES[0][0], CASES[0][1], CASES[0][2], length=length)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
+from benchmarks.environment import environment
 from securefl.chem.fingerprint import fingerprints
 from securefl.config import FederationConfig
 from securefl.learning.cells import Records, Scaling
@@ -186,7 +186,7 @@ def main() -> None:
             result = {
                 "schema_version": "1.0", "seed": SEED, "hidden": HIDDEN, "batch": BATCH, "tasks": real.tasks,
                 "on_bits_a_record": real.fingerprints.nnz / TEMPLATES,
-                "environment": {"cores": os.cpu_count(), "threads": 1, "load_average": round(os.getloadavg()[0], 1)},
+                "environment": {**environment("torch"), "threads": 1},
                 "sizes": sizes, "largest_over_smallest_peak_memory": max(peaks) / min(peaks),
             }  # fmt: skip
             options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

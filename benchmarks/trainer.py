@@ -16,10 +16,8 @@ writes the table's gradient once and reads it once, as every step does that hand
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -35,6 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.environment import environment
 from securefl.chem.fingerprint import fingerprints
 from securefl.chem.moleculeace import load_table
 from securefl.config import FederationConfig
@@ -223,15 +222,13 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "least": min(values), "largest": max(values), "n": len(values)}
 
 
-def environment() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """Return what the figures were measured on."""
     found = torch.cpu.get_capabilities()
+    native = bool(found.get("amx_bf16") or found.get("avx512_bf16"))
     return {
-        "python": platform.python_version(), "cpu": found.get("cpu_name"), "cores": os.cpu_count(), "threads": 1,
-        "huge_pages": os.environ[HUGE_PAGES],
-        "bf16_products": False, "native_bf16": bool(found.get("amx_bf16") or found.get("avx512_bf16")),
-        "load_average": round(os.getloadavg()[0], 1), "torch": torch.__version__,
-        "rdkit": importlib.metadata.version("rdkit"),
+        **environment("torch", "rdkit"), "threads": 1, "huge_pages": os.environ[HUGE_PAGES], "bf16_products": False,
+        "native_bf16": native,
     }  # fmt: skip
 
 
@@ -253,7 +250,7 @@ def measure(repeats: int) -> dict[str, Any]:
         f"at least {SHARE:.0%} of the roofline": figures["share_of_roofline"]["median"] >= SHARE,
     }
     return {
-        "schema_version": "1.0", "seed": SEED, "environment": environment(),
+        "schema_version": "1.0", "seed": SEED, "environment": machine(),
         "workload": {
             "batch": RECORDS, "bits": BITS, "on_bits_a_record": records.fingerprints.nnz / RECORDS, "hidden": HIDDEN,
             "tasks": TASKS, "labels": records.cells,

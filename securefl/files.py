@@ -51,6 +51,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     if mount is not None:
         mount[path.resolve()] = data
         return
+    write_to_disk(path, data)
+
+
+def write_to_disk(path: Path, data: bytes) -> None:
+    """Write ``data`` as :func:`write_bytes` does, also where private files stay in memory: records, which hold none of that.
+
+    Raises:
+        InputError: the file can't be written; what was there before is still there.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

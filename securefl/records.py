@@ -6,7 +6,6 @@ Records are the only thing that the report reads: a number in the report comes f
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +22,7 @@ from securefl.evidence import (
     RocPointRecord,
     SweepRecord,
 )
+from securefl.files import write_to_disk
 from securefl.measures import BaselineRecord, ConsortiumRecord, EvaluationRecord
 from securefl.record_base import Record as Record
 
@@ -299,17 +299,7 @@ def write_record(record: Record, path: Path) -> None:
     Raises:
         InputError: the file can't be written.
     """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as handle:
-            handle.write(encoded(record).decode())
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"can't write {path}: {error.strerror}") from error
+    write_to_disk(path, encoded(record))
 
 
 def read_record(kind: type[RecordT], path: Path) -> RecordT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from attacks.conformance.lab import MASKING, Deviation, Lab, Outcome, reached
 from attacks.conformance.masking_stage import VICTIM, MaskingStage, combined
 from securefl.secagg.masking.messages import Phase, ShareKind
+from securefl.types import ClientId
 
 TESTS = "tests/attacks/test_conformance_masking.py"
 WHAT = "the victim's vector"
@@ -33,13 +34,19 @@ def both_shares(lab: Lab) -> Outcome:
     return reached(stage.inputs[VICTIM], stage.unmask(VICTIM, seed, mask_key), WHAT)
 
 
-def survivor_splitting(lab: Lab) -> Outcome:
-    """Tell one half that the victim survived and the other half that it dropped out, each half its own signatures alone."""
+def _split(lab: Lab) -> tuple[MaskingStage, list[ClientId], list[ClientId]]:
+    """Play up to the consistency round, with one half told that the victim survived, and the other that it dropped out."""
     stage = MaskingStage(lab, lab.set_up(7)).up_to(Phase.MASKED_INPUT)
     others = [client for client in stage.clients if client != VICTIM]
     survived, dropped = others[: len(others) // 2], others[len(others) // 2 :]
     stage.ask(Phase.CONSISTENCY, stage.clients, survived)
     stage.ask(Phase.CONSISTENCY, others, dropped)
+    return stage, survived, dropped
+
+
+def survivor_splitting(lab: Lab) -> Outcome:
+    """Tell one half that the victim survived and the other half that it dropped out, each half its own signatures alone."""
+    stage, survived, dropped = _split(lab)
     for half in (survived, dropped):
         stage.ask(Phase.UNMASK, half, half)
     threshold = stage.setup.signed.roster.policy.threshold
@@ -52,14 +59,10 @@ def survivor_splitting(lab: Lab) -> Outcome:
 
 def mixed_survivors(lab: Lab) -> Outcome:
     """Split as before, then mix both halves' signatures, so that each half sees as many as it wants."""
-    stage = MaskingStage(lab, lab.set_up(7)).up_to(Phase.MASKED_INPUT)
-    others = [client for client in stage.clients if client != VICTIM]
-    survived, dropped = others[: len(others) // 2], others[len(others) // 2 :]
-    stage.ask(Phase.CONSISTENCY, stage.clients, survived)
-    stage.ask(Phase.CONSISTENCY, others, dropped)
+    stage, survived, dropped = _split(lab)
     for half in (survived, dropped):
-        stage.ask(Phase.UNMASK, others, half)
-    kinds = {c: stage.released(c, ShareKind.MASK_KEY, VICTIM) is None for c in others}
+        stage.ask(Phase.UNMASK, [*survived, *dropped], half)
+    kinds = {c: stage.released(c, ShareKind.MASK_KEY, VICTIM) is None for c in (*survived, *dropped)}
     split = any(kinds.values()) and not all(kinds.values())
     return Outcome("succeeded" if split else "failed", "partners released different kinds of one partner's shares")
 

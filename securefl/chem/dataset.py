@@ -129,6 +129,20 @@ class Dataset:
         """Number of fingerprint bits."""
         return int(self.fingerprints.shape[1])
 
+    def partner_number(self, name: str = "") -> int:
+        """Return the row number of the partner of that name, or of that number from 1; of the only one if no name is given.
+
+        Raises:
+            InputError: there is none, or no name is given and there are several.
+        """
+        if name in self.partners:
+            return self.partners.index(name)
+        if not name and len(self.partners) == 1:
+            return 0
+        if name.isdecimal() and 1 <= int(name) <= len(self.partners):
+            return int(name) - 1
+        raise InputError(f"partner {name!r} is unknown, must be one of {', '.join(self.partners)} or 1..{len(self.partners)}")
+
     def tasks_of(self, partner: int) -> NDArray[np.int32]:
         """Return the row numbers of the tasks that ``partner`` owns, shape (k,)."""
         return np.array([i for i, task in enumerate(self.tasks) if task.partner == partner], dtype=np.int32)

@@ -11,10 +11,9 @@ with, see :attr:`MoleculeGraphs.presence`.
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import zlib
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from securefl.errors import InputError
+from securefl.files import read_bytes, write_bytes
 from securefl.types import Progress, silent
 
 ELEMENTS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
@@ -170,26 +170,16 @@ def _ranges(
 
 
 def _write(path: Path, name: str, graphs: MoleculeGraphs) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as handle:
-            columns = {column: getattr(graphs, column) for column in MoleculeGraphs.__slots__}
-            np.savez_compressed(handle, allow_pickle=False, name=np.array(name), **columns)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise InputError(f"can't write {path}: {error.strerror}") from error
+    content = io.BytesIO()
+    columns = {column: getattr(graphs, column) for column in MoleculeGraphs.__slots__}
+    np.savez_compressed(content, allow_pickle=False, name=np.array(name), **columns)
+    write_bytes(path, content.getvalue())
 
 
 def _read(path: Path, name: str) -> MoleculeGraphs | None:
     """Return what the file holds; ``None`` if it is missing, broken or of other molecules: it can be computed again."""
     try:
-        # Opened here, since numpy would leave a broken archive open.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
             if str(archive["name"]) == name:
                 return MoleculeGraphs(**{column: archive[column] for column in MoleculeGraphs.__slots__})
     except (OSError, KeyError, ValueError, BadZipFile):

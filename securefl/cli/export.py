@@ -28,16 +28,11 @@ def export(
       securefl data export data/ours --partner partner-1 --form matrices --out matrices
     """
     dataset = load(data)
-    if not partner and len(dataset.partners) > 1:
-        raise InputError(f"--partner is needed, one of {', '.join(dataset.partners)}")
-    name = partner or dataset.partners[0]
-    if name not in dataset.partners:
-        raise InputError(f"partner {name!r} is unknown: one of {', '.join(dataset.partners)}")
-    number = dataset.partners.index(name)
+    number = dataset.partner_number(partner)
     if form == "tuner":
         write_tuner(table_of_partner(dataset, number), out)
     elif form == "matrices":
         write_matrices(dataset, number, out)
     else:
         raise InputError(f"--form {form!r} must be 'tuner' or 'matrices'")
-    typer.echo(f"{out.resolve()}: {form} of {name}")
+    typer.echo(f"{out.resolve()}: {form} of {dataset.partners[number]}")

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from attacks.effort import Effort
-from attacks.own_exposure import EXPOSURE_FILE, OwnExposure, own_exposure, partner_number, write_exposure
+from attacks.own_exposure import EXPOSURE_FILE, OwnExposure, own_exposure, write_exposure
 from attacks.target import Target
 from securefl.chem.dataset import Dataset
 from securefl.cli.pipeline import run_config
@@ -26,7 +26,7 @@ def attack_own(
     Raises:
         InputError: no such partner, no finished arm, or a file can't be read or written.
     """
-    number, config = partner_number(dataset, partner), run_config(run, dataset)
+    number, config = dataset.partner_number(partner), run_config(run, dataset)
     dataset = with_graphs(dataset, config.model, run / GRAPHS_FILE, progress)
     found: dict[str, list[OwnExposure]] = {}
     for arm in config.arms:

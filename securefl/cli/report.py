@@ -17,10 +17,11 @@ from securefl.cli.output import emit_json, emit_table
 from securefl.cli.pipeline import write_report
 from securefl.crypto.signature import SigningKey, fingerprint
 from securefl.errors import InputError, VerificationError
+from securefl.files import write_to_disk
 from securefl.records import ReportRecord, RunRecord, read_record
 from securefl.report import Terms
 from securefl.report.appetite import load_appetite
-from securefl.report.assemble import render, write_bytes
+from securefl.report.assemble import render
 from securefl.report.attestation import sign_report
 from securefl.report.check import check as check_report
 from securefl.report.compare import compare as compare_reports
@@ -93,8 +94,8 @@ def write_companions(
     for suffix in (".pdf", ".intoto.json", ".crate.zip"):
         (run / f"{begin}{suffix}").unlink(missing_ok=True)
     if pdf:
-        write_bytes(write_pdf(render(run, terms).document), run / f"{begin}.pdf")
-    write_bytes(bill_of_materials(record), run / f"{begin}{SUFFIX}")
+        write_to_disk(run / f"{begin}.pdf", write_pdf(render(run, terms).document))
+    write_to_disk(run / f"{begin}{SUFFIX}", bill_of_materials(record))
     if signer is not None:
         sign_report(run, begin, record, signer)
     write_crate(run, begin, record, terms)

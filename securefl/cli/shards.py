@@ -10,7 +10,6 @@ import typer
 from securefl.chem.dataset import Fold
 from securefl.chem.folder import load
 from securefl.cli.progress import progress_bar
-from securefl.errors import InputError
 from securefl.learning.shard_writer import SHARD_RECORDS, write_shards
 from securefl.learning.shards import open_shards
 
@@ -29,13 +28,9 @@ def shards(
       securefl data shards data/ours --partner partner-1 --out shards/ours
     """
     dataset = load(data)
-    if not partner and len(dataset.partners) > 1:
-        raise InputError(f"--partner is needed, one of {', '.join(dataset.partners)}")
-    name = partner or dataset.partners[0]
-    if name not in dataset.partners:
-        raise InputError(f"partner {name!r} is unknown: one of {', '.join(dataset.partners)}")
+    number = dataset.partner_number(partner)
     with progress_bar() as progress:
-        write_shards(dataset, dataset.partners.index(name), out, fold=Fold.TRAIN, records=records, seed=seed, progress=progress)
+        write_shards(dataset, number, out, fold=Fold.TRAIN, records=records, seed=seed, progress=progress)
         written = open_shards(out, progress)
-    count, size = len(written.manifest.shards), written.size
+    name, count, size = dataset.partners[number], len(written.manifest.shards), written.size
     typer.echo(f"{out.resolve()}: {len(written)} records, {written.cells} cells of {name} in {count} shards, {size} bytes")

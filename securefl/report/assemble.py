@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from securefl.errors import InputError
 from securefl.evidence import EditionRecord, InputRecord, ProtocolRecord, SweepRecord
+from securefl.files import write_to_disk
 from securefl.records import (
     AppetiteRecord,
     ArmRecord,
@@ -188,22 +188,6 @@ def build(run: Path, terms: Terms = SHIPPED) -> ReportRecord:
     rendered = render(run, terms)
     write_record(rendered.report, run / f"{rendered.stem}.json")
     for name, drawing in rendered.document.figures.items():
-        write_bytes(drawing.encode(), run / f"{rendered.stem}-figures" / f"{name}.svg")
-    write_bytes(rendered.document.html.encode(), run / f"{rendered.stem}.html")
+        write_to_disk(run / f"{rendered.stem}-figures" / f"{name}.svg", drawing.encode())
+    write_to_disk(run / f"{rendered.stem}.html", rendered.document.html.encode())
     return rendered.report
-
-
-def write_bytes(content: bytes, path: Path) -> None:
-    """Write ``content`` under a temporary name, then rename.
-
-    Raises:
-        InputError: the file can't be written; what was there is still there.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"can't write {path}: {error.strerror}") from error

@@ -18,8 +18,8 @@ from securefl.crypto.signature import SigningKey
 from securefl.errors import InputError
 from securefl.evidence import ClearanceRecord
 from securefl.federation.gate import PAYLOAD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE
+from securefl.files import write_to_disk
 from securefl.records import ReportRecord
-from securefl.report.assemble import write_bytes
 
 ENVELOPE_SUFFIX = ".intoto.json"
 
@@ -76,5 +76,5 @@ def sign_report(run: Path, stem: str, report: ReportRecord, key: SigningKey) -> 
         InputError: a file can't be read or written.
     """
     path = run / f"{stem}{ENVELOPE_SUFFIX}"
-    write_bytes(dsse.sign(PAYLOAD_TYPE, statement(report, report_files(run, stem)), key), path)
+    write_to_disk(path, dsse.sign(PAYLOAD_TYPE, statement(report, report_files(run, stem)), key))
     return path

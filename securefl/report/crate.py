@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from securefl.errors import InputError
+from securefl.files import write_to_disk
 from securefl.records import ReportRecord
-from securefl.report.assemble import Terms, write_bytes
+from securefl.report.assemble import Terms
 from securefl.report.attestation import ENVELOPE_SUFFIX, report_files
 
 SUFFIX = ".crate.zip"
@@ -40,7 +41,7 @@ def write_crate(run: Path, stem: str, report: ReportRecord, terms: Terms) -> Pat
     if report.edition.kind == "auditor":
         content |= _inputs(run, report, terms)
     path = run / f"{stem}{SUFFIX}"
-    write_bytes(pack(content | {METADATA: metadata(report, content)}), path)
+    write_to_disk(path, pack(content | {METADATA: metadata(report, content)}))
     return path
 
 

@@ -14,7 +14,7 @@ from stand_ins import CountingRng
 from typer.testing import CliRunner
 
 from attacks.effort import DEFAULT
-from attacks.own_exposure import OwnExposure, own_exposure, partner_number, write_exposure
+from attacks.own_exposure import OwnExposure, own_exposure, write_exposure
 from attacks.target import Target
 from securefl.chem.dataset import Dataset, Fold
 from securefl.chem.folder import load, save
@@ -114,10 +114,10 @@ def test_on_the_command_line(out: Path, data: Path, tmp_path: Path) -> None:
 
 
 def test_partners_are_found_by_name_or_number(dataset: Dataset) -> None:
-    assert partner_number(dataset, dataset.partners[2]) == partner_number(dataset, "3") == 2
+    assert dataset.partner_number(dataset.partners[2]) == dataset.partner_number("3") == 2
     for wrong in ("0", "4", "nobody"):
         with pytest.raises(InputError, match="unknown"):
-            partner_number(dataset, wrong)
+            dataset.partner_number(wrong)
 
 
 @pytest.mark.slow
