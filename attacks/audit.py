@@ -16,6 +16,7 @@ from attacks.first_layer import RECOVERY
 from attacks.isolation.pool import Pool
 from attacks.jobs import Desk
 from attacks.membership_views import attack_membership
+from attacks.quality_views import attack_quality
 from attacks.registry import NAMES
 from attacks.surrogate_views import attack_surrogate
 from attacks.target import Target
@@ -90,6 +91,7 @@ def audit(
         controls = attack_membership(target, desk)
         attack_surrogate(target, desk)
         attack_as_run(target, desk)
+        attack_quality(target, desk)
         attack_exposed(target, desk)
         attack_course(target, desk)
         audit_canaries(target, desk)

@@ -11,6 +11,7 @@ from attacks.course import ROUNDS, Cast, Course, cast_of, halves_of, run_course
 from attacks.differential import BITS, COMPOUNDS, RATIO, Differences
 from attacks.interface import AdversaryView, Fact
 from attacks.jobs import Desk, Job, not_run
+from attacks.source_inference import SOURCE
 from attacks.target import Target
 from attacks.trajectory import COSINE, FEDMIA, PROJECTION
 from securefl.errors import InputError, ParameterError
@@ -18,7 +19,7 @@ from securefl.records import View
 
 TRAJECTORY = (PROJECTION, COSINE, FEDMIA)
 DIFFERENTIAL = (BITS, COMPOUNDS)
-ALL = (*TRAJECTORY, *DIFFERENTIAL, RATIO)
+ALL = (*TRAJECTORY, *DIFFERENTIAL, RATIO, SOURCE)
 VIEWS: tuple[View, ...] = ("V3", "V1", "V4")
 ATTACKER, VICTIM = 2, 0
 """Partners of the cast, the smallest first: the largest of the three attacks, the smallest is the victim."""
@@ -93,7 +94,9 @@ def _put(target: Target, desk: Desk, courses: _Courses, view: View) -> None:
     wanted = [attack for attack in ALL if view in attack.views and desk.wanted(attack.name, view)]
     if any(attack in TRAJECTORY for attack in wanted):
         desk.put(_single(target, courses) if view == "V3" else _summed(target, courses))
-    if any(attack not in TRAJECTORY for attack in wanted):
+    if SOURCE in wanted:
+        desk.put(_sources(target, courses))
+    if any(attack in (*DIFFERENTIAL, RATIO) for attack in wanted):
         desk.put(_difference(target, courses, with_shadows=view == "V4"))
 
 
@@ -112,6 +115,23 @@ def _single(target: Target, courses: _Courses) -> Job:
         attacks=(PROJECTION, FEDMIA),
         truth=course.member[mine],
         about=_about(target, int(mine.sum())),
+        notes=(NOTE,),
+    )
+
+
+def _sources(target: Target, courses: _Courses) -> Job:
+    """Return V3: every partner's updates, and the compounds of which it is known that somebody trained on them."""
+    course = courses.real
+    tensors = _candidates(target, course.compound[course.member])
+    partners = sorted(course.rounds[0].updates)
+    for t, one in enumerate(course.rounds):
+        tensors |= {f"partner.{p}.{t}": one.updates[p].astype(np.float64) for p in partners}
+    facts: dict[str, Fact] = {"bits": target.dataset.bits, "rounds": len(course.rounds), "partners": len(partners)}
+    return Job(
+        view=AdversaryView(view="V3", tensors=tensors, facts=facts),
+        attacks=(SOURCE,),
+        truth=course.partner[course.member],
+        about={**_about(target, int(course.member.sum())), "member_of": None},
         notes=(NOTE,),
     )
 

@@ -20,7 +20,7 @@ from scipy.stats import norm
 from attacks.bit_union import union_of_bits
 from attacks.interface import AdversaryView, Attack, Claims, Found
 from attacks.lira import mean_and_spread
-from attacks.score import Score, membership_scores, proportion
+from attacks.score import Score, membership_scores, proportion, untold_rates
 from attacks.trajectory import CANDIDATES, candidates_in, projection
 
 
@@ -79,7 +79,8 @@ def score_compounds(claims: Claims, earlier: Claims, truth: Differences) -> Foun
     """Return AUC and true positive rates of which of the partner's candidates it trained on."""
     score, member = claims["score"], truth.member
     detail = {"members": float(member.sum()), "non_members": float((~member).sum())}
-    return Found(scores=membership_scores(score[member], score[~member]), detail=detail)
+    members, others = score[member], score[~member]
+    return Found(scores=membership_scores(members, others), detail=detail, note=untold_rates(len(others)))
 
 
 BITS = Attack(

@@ -192,6 +192,7 @@ def step_of(bench: Bench, batch: Batch, matrix: sp.csr_matrix) -> dict[str, NDAr
 
 def _released(bench: Bench, matrix: sp.csr_matrix, parts: dict[int, Contribution]) -> Released:
     config, private = bench.config, bench.defence.dp is not None
+    noised = bench.defence.dp is not None and bench.defence.dp.noise_multiplier > 0
     library = library_of(bench.dataset, size=LIBRARY_SIZE, seed=config.attacks.seed)
     return Released(
         name="exposed",
@@ -201,7 +202,7 @@ def _released(bench: Bench, matrix: sp.csr_matrix, parts: dict[int, Contribution
         layers=layers_of(bench.start),
         fingerprints=matrix,
         library=refolded(bench.dataset, library, config)[library],
-        noise=None if private else weight_rounding(bench.start["first.weight"]),
+        noise=None if noised else weight_rounding(bench.start["first.weight"]),
         step=0.0,
     )
 

@@ -17,7 +17,7 @@ from attacks.score import Score
 from securefl.errors import ParameterError
 from securefl.records import View
 
-Asset = Literal["membership", "structure", "label", "substructure"]
+Asset = Literal["membership", "structure", "label", "substructure", "assay", "identity"]
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 Claims: TypeAlias = Tensors
 """What an attack says: arrays by name, as its scorer understands them."""

@@ -3,11 +3,13 @@
 A view names candidates and their cells and says nothing about who was a member; more means member in every claim.
 
 V4: the auditor's view, with the private heads' losses. V0: an outsider who has the predictions and no measured value.
+
+Reference: [Dod25] Dodd: loss-based screening of membership risk, arXiv 2510.19773.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from attacks.lira import lira
 from attacks.membership_loss import membership_loss
 from attacks.prediction_extremity import prediction_extremity
 from attacks.rmia import rmia
-from attacks.score import auc, membership_scores
+from attacks.score import auc, membership_scores, tpr_at_fpr, untold_rates
 from attacks.shadow_losses import Shadows
 
 
@@ -86,6 +88,16 @@ def _smallest(truth: Membership, score: NDArray[np.float64]) -> dict[str, float]
     }
 
 
+def score_loss(claims: Claims, earlier: Claims, truth: Membership) -> Found:
+    """Return the figures of :func:`score_membership`, and the tail screen [Dod25]: how many non-members fit worse than all
+    members but one in a hundred. It needs no shadow model and goes with what those would find at low false positive rates.
+    """
+    found = score_membership(claims, earlier, truth)
+    members, others = truth.candidates.split(claims["score"])
+    tail = tpr_at_fpr(-others, -members, fpr=0.01)
+    return replace(found, scores=(*found.scores, replace(tail, metric="tnr_at_fnr_1pct")))
+
+
 def score_membership(claims: Claims, earlier: Claims, truth: Membership) -> Found:
     """Return AUC and true positive rates of the claimed ``score``."""
     candidates = truth.candidates
@@ -93,7 +105,8 @@ def score_membership(claims: Claims, earlier: Claims, truth: Membership) -> Foun
     detail = {"members": float(len(members)), "non_members": float(len(others))}
     if truth.of_partner:
         detail |= _smallest(truth, claims["score"])
-    return Found(scores=membership_scores(members, others, clusters=candidates.clusters), detail=detail)
+    scores = membership_scores(members, others, clusters=candidates.clusters)
+    return Found(scores=scores, detail=detail, note=untold_rates(len(others)))
 
 
 CANDIDATES = ("compound", "partner", "of_cell")
@@ -103,7 +116,7 @@ LOSS = Attack(
     views=("V4",),
     reads=(*CANDIDATES, "losses"),
     run=run_loss,
-    score=score_membership,
+    score=score_loss,
 )
 RMIA = Attack(
     name="membership_rmia",

@@ -9,6 +9,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.analogue_range import ANALOGUE
+from attacks.analogue_views import analogue_job
 from attacks.candidates import Candidates, MemberOf, candidates_of, losses_with
 from attacks.controls import blind_control, permuted_control
 from attacks.interface import AdversaryView
@@ -29,7 +31,7 @@ from securefl.records import ControlRecord
 from securefl.types import Rng
 
 WITH_SHADOWS = (RMIA, LIRA)
-ALL = (LOSS, *WITH_SHADOWS, EXTREMITY)
+ALL = (LOSS, *WITH_SHADOWS, EXTREMITY, ANALOGUE)
 MEMBER_OF: tuple[MemberOf, ...] = ("consortium", "partner")
 PRIVATE_NOTE = "the shadows' noise is set by the normal limit, scaled to agree with the accountant for the largest partner"
 GUARD_NOTE = "shadows are trained without the guard"
@@ -151,7 +153,7 @@ def attack_membership(target: Target, desk: Desk) -> list[ControlRecord]:
 def _put_jobs(
     target: Target, desk: Desk, candidates: Mapping[MemberOf, Candidates], losses: NDArray[np.float64]
 ) -> None:
-    shadows, note, missing = _gather(target, any(desk.wanted(attack.name, "V4") for attack in WITH_SHADOWS))
+    shadows, note, missing = _gather(target, any(desk.wanted(attack.name, "V4") for attack in (*WITH_SHADOWS, ANALOGUE)))
     prediction = target.predictions()
     for member_of, those in candidates.items():
         about = _about(target, member_of, those)
@@ -167,6 +169,12 @@ def _put_jobs(
             desk.put(Job(view=with_shadows, attacks=WITH_SHADOWS, truth=truth, about=about, notes=(note,)))
         outside = AdversaryView(view="V0", tensors={**common, "prediction": prediction}, facts={})
         desk.put(Job(view=outside, attacks=(EXTREMITY,), truth=truth, about=about))
+    everyone = candidates["consortium"]
+    about = _about(target, "consortium", everyone)
+    if shadows is None:
+        desk.put_records(not_run((ANALOGUE,), desk.wanted, ("V4",), reason=missing, about=about))
+    elif desk.wanted(ANALOGUE.name, "V4"):
+        desk.put(analogue_job(target.dataset, everyone, losses=losses, shadows=shadows, about=about, note=note))
 
 
 def _gather(target: Target, with_shadows: bool) -> tuple[Shadows | None, str, str]:

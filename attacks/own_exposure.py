@@ -109,8 +109,7 @@ def _recovered(
 def _as_run(target: Target, partner: int, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
     """Return which compounds come back from the update that the partner really sent in the first round."""
     dataset = inputs_of(target.dataset, target.config.model)
-    noisy = target.record.dp is not None
-    released = load_as_run(target.run / "arms" / target.arm, dataset, step=0.0, noisy=noisy)
+    released = load_as_run(target.run / "arms" / target.arm, dataset, step=0.0, noisy=target.record.noised)
     part = None if released is None else released.parts.get(partner)
     if released is None or part is None or part.update is None:
         return None
@@ -125,7 +124,7 @@ def _small_batches(target: Target, partner: int, rows: NDArray[np.int64]) -> NDA
     guard_k = config.guard.k if record.guard is not None else None
     defence = Defence(scheme=record.scheme, guard_k=guard_k, dp=record.dp)
     bench = Bench.of(target.dataset, config=config, defence=defence, rng=target.rng)
-    noise = None if record.dp is not None else weight_rounding(bench.start["first.weight"])
+    noise = None if record.noised else weight_rounding(bench.start["first.weight"])
     order = np.random.default_rng([config.attacks.seed, 11]).permutation(len(rows))
     batches = np.array_split(order, max(len(rows) // config.attacks.exposed_single, 1))
     found = np.zeros(len(rows), dtype=bool)

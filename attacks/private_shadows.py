@@ -62,7 +62,7 @@ def shadow_plans(dataset: Dataset, *, config: RunConfig, exact: Accountant | Non
     counts = record_counts(dataset)
     plans = private_plans(counts, config=config, accountant=NormalLimit())
     largest = plans[counts.index(max(counts))]
-    if largest.sampling_rate >= 1:
+    if largest.sampling_rate >= 1 or not largest.noise_multiplier:
         return plans
     scale = agreeing_scale(largest, delta=config.dp.delta, exact=exact or PrvAccountant())
     return private_plans(counts, config=config, accountant=NormalLimit(scale))

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks import canary, differential, first_layer, membership, molecule_lookup, scramble_key, surrogate_head, trajectory
+from attacks import (
+    analogue_range,
+    canary,
+    differential,
+    first_layer,
+    membership,
+    molecule_lookup,
+    partner_grouping,
+    property_inference,
+    quality_inference,
+    scramble_key,
+    source_inference,
+    surrogate_head,
+    trajectory,
+)
 from attacks.interface import Attack
 
 ATTACKS: tuple[Attack[Any], ...] = (
@@ -12,15 +26,20 @@ ATTACKS: tuple[Attack[Any], ...] = (
     membership.RMIA,
     membership.LIRA,
     membership.EXTREMITY,
+    analogue_range.ANALOGUE,
     surrogate_head.SURROGATE,
     first_layer.UNION,
     first_layer.RECOVERY,
     first_layer.LABELS,
+    partner_grouping.GROUPING,
     molecule_lookup.MOLECULES,
     scramble_key.SCRAMBLE,
+    property_inference.PROPERTY,
+    quality_inference.QUALITY,
     trajectory.PROJECTION,
     trajectory.COSINE,
     trajectory.FEDMIA,
+    source_inference.SOURCE,
     differential.BITS,
     differential.COMPOUNDS,
     differential.RATIO,

@@ -22,6 +22,8 @@ from securefl.evidence import RocPointRecord
 
 CONFIDENCE = 0.95
 ROC_POINTS = 24
+RATES = (0.0, 0.001, 0.01)
+"""False positive rates at which true positives are told, as fractions."""
 Scores = NDArray[np.float64]
 
 
@@ -197,9 +199,32 @@ def membership_scores(
     *,
     clusters: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> tuple[Score, ...]:
-    """Return the figures that every membership attack reports: AUC, and true positives at 0 and 1 % false positives."""
+    """Return the figures that every membership attack reports: AUC, and true positives at the rates that can be told."""
+    rates = certifiable_rates(len(non_members))
     return (
         auc(members, non_members, clusters=clusters),
-        tpr_at_fpr(members, non_members, fpr=0.0),
-        tpr_at_fpr(members, non_members, fpr=0.01),
+        *(tpr_at_fpr(members, non_members, fpr=rate) for rate in rates),
     )
+
+
+def certifiable_rates(non_members: int) -> tuple[float, ...]:
+    """Return those of :data:`RATES` that so many non-members can show: zero, and what is at least one of them.
+
+    >>> certifiable_rates(430)
+    (0.0, 0.01)
+    """
+    return tuple(rate for rate in RATES if rate == 0 or rate * non_members >= 1)
+
+
+def untold_rates(non_members: int) -> str:
+    """Return in one clause which true positive rates are not told for want of non-members, empty if all are.
+
+    >>> untold_rates(430)
+    'true positives at 0.1 % false positives are not told: 430 non-members, must be >= 1000'
+    """
+    missing = [rate for rate in RATES if rate not in certifiable_rates(non_members)]
+    if not missing:
+        return ""
+    rates = " and ".join(f"{100 * rate:g} %" for rate in missing)
+    needed = round(1 / max(missing))
+    return f"true positives at {rates} false positives are not told: {non_members} non-members, must be >= {needed}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from attacks.interface import AdversaryView, Attack, Claims, Found
-from attacks.score import membership_scores
+from attacks.score import membership_scores, untold_rates
 from securefl.records import View
 
 Matrix = NDArray[np.float64]
@@ -120,7 +120,8 @@ def score_candidates(claims: Claims, earlier: Claims, truth: NDArray[np.bool_]) 
     """Return AUC and true positive rates; the truth says which candidates were members, drawn by a coin."""
     score = claims["score"]
     detail = {"members": float(truth.sum()), "non_members": float((~truth).sum())}
-    return Found(scores=membership_scores(score[truth], score[~truth]), detail=detail)
+    members, others = score[truth], score[~truth]
+    return Found(scores=membership_scores(members, others), detail=detail, note=untold_rates(len(others)))
 
 
 CANDIDATES = ("candidate.indices", "candidate.indptr")

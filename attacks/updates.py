@@ -19,6 +19,9 @@ from attacks.interface import AdversaryView
 from attacks.jobs import Desk, Job, not_run
 from attacks.molecule_lookup import MOLECULES
 from attacks.molecule_views import with_molecules
+from attacks.partner_grouping import GROUPING
+from attacks.property_inference import PROPERTY
+from attacks.property_views import property_job
 from attacks.released import Released, load_as_run
 from attacks.scramble_key import SCRAMBLE, Order
 from attacks.target import Target
@@ -30,8 +33,10 @@ from securefl.learning.family import inputs_of
 from securefl.recipes import APPROXIMATE
 from securefl.records import View
 
-ALL = (UNION, RECOVERY, LABELS, MOLECULES)
-WITHOUT_MOLECULES = (UNION, RECOVERY, LABELS)
+WITHOUT_MOLECULES = (UNION, RECOVERY, LABELS, GROUPING)
+ALL = (*WITHOUT_MOLECULES, MOLECULES)
+OF_A_ROUND = (SCRAMBLE, PROPERTY)
+"""What is read from a whole round as it was run, and from nothing smaller."""
 COLLUSION = "the update itself is in sight only if all other partners work together"
 WITHOUT_PROTECTION = ("plaintext",)
 
@@ -55,7 +60,7 @@ def _job(target: Target, case: Case) -> Job:
     view, truth = with_molecules(target, view, case.truth, rows=case.released.bits) if readable else (view, case.truth)
     return Job(
         view=view,
-        attacks=ALL if readable else WITHOUT_MOLECULES,
+        attacks=tuple(attack for attack in (ALL if readable else WITHOUT_MOLECULES) if view.view in attack.views),
         truth=truth,
         about=_about(target, case),
         notes=(case.released.note, COLLUSION if protected else ""),
@@ -122,6 +127,17 @@ def _put_scrambled(target: Target, desk: Desk, dataset: Dataset, released: Relea
     desk.put(Job(view=view, attacks=(SCRAMBLE,), truth=Order(order, frequency), about=about))
 
 
+def _put_properties(target: Target, desk: Desk, dataset: Dataset, released: Released) -> None:
+    """Put the chemotypes of one partner (V3) and of all others (V1) on the desk."""
+    order = _by_size(released)
+    if desk.wanted(PROPERTY.name, "V3"):
+        case = single_update(released, order[0])
+        desk.put(property_job(case, dataset, order[:1], _about(target, case)))
+    if released.total is not None and desk.wanted(PROPERTY.name, "V1"):
+        case = sum_minus_own(released, order[-1])
+        desk.put(property_job(case, dataset, order[:-1], _about(target, case)))
+
+
 def attack_as_run(target: Target, desk: Desk) -> None:
     """Put the first round that the arm really sent on the desk.
 
@@ -131,15 +147,15 @@ def attack_as_run(target: Target, desk: Desk) -> None:
     about = {"arm": target.arm, "release": "as-run"}
     if target.record.scheme is None:
         reason = f"{target.arm} sends no update: there is nothing to attack"
-        desk.put_records(not_run((*ALL, SCRAMBLE), desk.wanted, VIEWS, reason=reason, about=about))
+        desk.put_records(not_run((*ALL, *OF_A_ROUND), desk.wanted, VIEWS, reason=reason, about=about))
         return
     parties = len(target.dataset.partners)
-    quantizer, noisy = quantizer_for(target.config.secagg, parties), target.record.dp is not None
+    quantizer, noisy = quantizer_for(target.config.secagg, parties), target.record.noised
     dataset = inputs_of(target.dataset, target.config.model)
     released = load_as_run(target.run / "arms" / target.arm, dataset, step=quantizer.step, noisy=noisy)
     if released is None:
         reason = "the first layer is frozen in this arm: none of it is released"
-        desk.put_records(not_run((*ALL, SCRAMBLE), desk.wanted, VIEWS, reason=reason, about=about))
+        desk.put_records(not_run((*ALL, *OF_A_ROUND), desk.wanted, VIEWS, reason=reason, about=about))
         return
     released = dataclasses.replace(released, note=_silence(released))
     if target.record.scheme in APPROXIMATE:
@@ -149,6 +165,7 @@ def attack_as_run(target: Target, desk: Desk) -> None:
         desk.put(_job(target, single_update(released, _by_size(released)[0])))
     _put_sum(target, desk, released)
     _put_scrambled(target, desk, dataset, released)
+    _put_properties(target, desk, dataset, released)
 
 
 def attack_exposed(target: Target, desk: Desk) -> None:

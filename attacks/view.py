@@ -76,6 +76,7 @@ class Truth:
         fingerprints: CSR (n, bits) in the view's bit order. label: int8 (n,). library: CSR, compounds that nobody trained on.
         known: bits that the attacker could not have missed (its own), int64; finding those counts for nothing.
         compounds: rows of the dataset, int64 (n,). molecules: what they are, where molecules are looked for.
+        owner: int64 (n,), whose part of the release each compound is in, counted from 0.
     """
 
     fingerprints: sp.csr_matrix
@@ -84,6 +85,7 @@ class Truth:
     known: NDArray[np.int64]
     compounds: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     molecules: Molecules | None = None
+    owner: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +115,9 @@ def _truth(
         fingerprints, library = fingerprints[:, released.bits], library[:, released.bits]
     if order is not None:
         fingerprints, library = fingerprints[:, order], library[:, order]
+    owner = np.repeat(np.arange(len(parts)), [len(part.compounds) for part in parts])
     return Truth(
-        fingerprints=fingerprints.tocsr(), label=label, library=library.tocsr(), known=known, compounds=compounds
+        fingerprints=fingerprints.tocsr(), label=label, library=library.tocsr(), known=known, compounds=compounds, owner=owner
     )
 
 

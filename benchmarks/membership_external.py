@@ -1,20 +1,23 @@
 """Our membership attacks under the published protocol of Krueger et al. (J. Cheminform. 17:38, 2025), on their data.
 
-    python -m benchmarks.membership_external ../shared/data/07_privacy_paper [--repeats 6] [--out FILE]
+    python -m benchmarks.membership_external ../shared/data/07_privacy_paper [--bbb 6] [--ames 2] [--minutes 10]
 
 Each repeat splits a data set 45 / 10 / 45 into training, validation and test compounds, trains a target on the training part
 and ten shadow models, each on a random half of training and test (so that every candidate is inside some and outside others),
 and attacks training against half of the test compounds. ECFP4 of 2,048 bits, two hidden layers of 512 units, AdamW, batch 64.
 The target follows the shadows' recipe to the letter: fixed hyper-parameters and a fixed number of epochs, no early stopping.
-The relative-likelihood score is that of RMIA and of BASE at once (see ``attacks/rmia.py``). A permuted membership is the
-negative control: its true positive rates must look like chance.
+BASE is the relative likelihood of RMIA here, the same score (see ``attacks/rmia.py``). A permuted membership is the negative
+control: its true positive rates must look like chance.
+
+Every repeat is written as soon as it is done, and a call goes on with those that are missing. The mean over repeats has a t
+interval; repeats draw their splits from the same compounds, so it understates how much another data set would differ. ``met``
+compares the mean with an earlier measurement under the same protocol, which had an uncertainty of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,17 +27,25 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from attacks import auc, clopper_pearson, lira, membership_loss, rmia, tpr_at_fpr
 from attacks.candidates import Candidates
+from attacks.score import certifiable_rates
 from attacks.shadow_losses import Shadows
+from benchmarks.environment import environment
 from securefl.chem.fingerprint import fingerprints
+from securefl.files import write_to_disk
 
 SEED = 20261121
 SHADOWS, EPOCHS, BATCH, HIDDEN = 10, 15, 64, 512
-BARS = {"lira": 0.0134, "rmia": 0.0126, "base": 0.0109, "loss": 0.0049}
-"""Mean TPR at FPR 0 on bbb over six repeats, an earlier measurement under the same protocol."""
+BARS = {
+    "bbb": {"lira": 0.0134, "rmia": 0.0126, "base": 0.0109, "loss": 0.0049},
+    "ames": {"lira": 0.0, "rmia": 0.0012, "base": 0.0018, "loss": 0.0012},
+}
+"""Mean TPR at FPR 0 of an earlier measurement under the same protocol: six repeats of bbb, two of ames."""
+RESULT = Path(__file__).parent / "results" / "membership_external.json"
 Floats = NDArray[np.float64]
 
 
@@ -95,13 +106,15 @@ def repeat(data: Data, number: int) -> list[dict[str, Any]]:
     member = np.arange(len(audited)) < len(train)
     candidates = Candidates(member=member, compound=audited, partner=np.full(len(audited), -1), of_cell=cells(audited, n))
     known = Shadows(losses=np.stack(shadows), inside=inside)
+    relative = rmia(target, candidates, known, np.arange(n))
     scores = {
         "loss": membership_loss(target, candidates),
         "lira": lira(target, candidates, known),
-        "rmia": rmia(target, candidates, known, np.arange(n)),
+        "rmia": relative,
+        "base": relative,
     }
     rows = [row(data.name, number, name, score, member) for name, score in scores.items()]
-    return [*rows, row(data.name, number, "control: permuted membership", scores["rmia"], draw.permutation(member))]
+    return [*rows, row(data.name, number, "control: permuted membership", relative, draw.permutation(member))]
 
 
 def cells(audited: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -114,50 +127,74 @@ def cells(audited: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 def row(name: str, number: int, attack: str, score: Floats, member: NDArray[np.bool_]) -> dict[str, Any]:
     """Return an attack's figures in one repeat."""
     members, others = score[member], score[~member]
-    at_zero, at_one = tpr_at_fpr(members, others, fpr=0.0), tpr_at_fpr(members, others, fpr=0.01)
+    scores = [tpr_at_fpr(members, others, fpr=rate) for rate in certifiable_rates(len(others))]
     return {
         "data": name, "repeat": number, "attack": attack, "members": len(members), "non_members": len(others),
-        "caught_at_fpr_0": at_zero.k, "tpr_at_fpr_0": at_zero.value, "tpr_at_fpr_1pct": at_one.value,
-        "auc": auc(members, others).value,
+        "auc": auc(members, others).value, **{score.metric: score.k for score in scores},
     }  # fmt: skip
+
+
+def mean_interval(values: list[float]) -> dict[str, float | int | None]:
+    """Return mean and 95 % t interval over repeats; one repeat has no interval."""
+    mean, n = float(np.mean(values)), len(values)
+    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5) if n > 1 else None
+    return {"mean": mean, "low": None if half is None else mean - half, "high": None if half is None else mean + half, "n": n}
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the means over repeats; the interval is of the pooled counts, whose repeats share compounds."""
+    """Return each attack's figures over its repeats, with the bar; ``pooled`` counts have Clopper-Pearson intervals."""
     found = []
     for name, attack in sorted({(r["data"], r["attack"]) for r in rows}):
         mine = [r for r in rows if (r["data"], r["attack"]) == (name, attack)]
-        caught, members = sum(r["caught_at_fpr_0"] for r in mine), sum(r["members"] for r in mine)
-        low, high = clopper_pearson(caught, members)
-        found.append({
-            "data": name, "attack": attack, "repeats": len(mine), "caught_at_fpr_0": caught, "members": members,
-            "tpr_at_fpr_0": caught / members, "low": low, "high": high,
-            "tpr_at_fpr_1pct": float(np.mean([r["tpr_at_fpr_1pct"] for r in mine])),
-            "auc": float(np.mean([r["auc"] for r in mine])),
-            "bar": BARS.get(attack) if name == "bbb" else None,
-        })  # fmt: skip
+        one: dict[str, Any] = {"data": name, "attack": attack, "auc": mean_interval([r["auc"] for r in mine])}
+        for metric in (name for name in mine[0] if name.startswith("tpr")):
+            k, n = sum(r[metric] for r in mine), sum(r["members"] for r in mine)
+            low, high = clopper_pearson(k, n)
+            one[metric] = {
+                **mean_interval([r[metric] / r["members"] for r in mine]),
+                "pooled": {"k": k, "n": n, "low": low, "high": high},
+            }
+        bar = BARS[name].get(attack)
+        found.append({**one, "bar": bar, "met": None if bar is None else one["tpr_at_fpr_0"]["mean"] >= bar})
     return found
 
 
+def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the whole content of the file."""
+    return {
+        "schema_version": "1.1", "seed": SEED, "shadows": SHADOWS, "epochs": EPOCHS, "environment": environment("torch"),
+        "non_members": {r["data"]: r["non_members"] for r in rows}, "summary": summary(rows), "repeats": rows,
+    }  # fmt: skip
+
+
+def known(path: Path) -> list[dict[str, Any]]:
+    """Return the repeats in the file, none if it was made under another protocol."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    same = (content.get("seed"), content.get("shadows"), content.get("epochs")) == (SEED, SHADOWS, EPOCHS)
+    return list(content["repeats"]) if same else []
+
+
 def main() -> None:
-    """Run the repeats, print a line for each, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the repeats that are missing, print a line for each, and write the JSON after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--repeats", type=int, default=6, help="of bbb; ames has a third of them")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "membership_external.json")
+    parser.add_argument("--bbb", type=int, default=6, help="repeats")
+    parser.add_argument("--ames", type=int, default=2, help="repeats, about four times as long each")
+    parser.add_argument("--minutes", type=float, default=60, help="begin no repeat after so long")
+    parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    started, rows = time.perf_counter(), []
-    for name, repeats in (("bbb", options.repeats), ("ames", options.repeats // 3)):
-        data = read(options.folder, name) if repeats else None
-        for number in range(repeats if data else 0):
-            rows += repeat(data, number) if data else []
-            print(*(json.dumps(r) for r in rows[-4:]), sep="\n", flush=True)
-    result = {
-        "schema_version": "1.0", "seed": SEED, "shadows": SHADOWS, "epochs": EPOCHS, "load": os.getloadavg()[0],
-        "wall_seconds": time.perf_counter() - started, "summary": summary(rows), "repeats": rows,
-    }  # fmt: skip
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    started, rows = time.monotonic(), known(options.out)
+    done = {(r["data"], r["repeat"]) for r in rows}
+    for name, repeats in (("bbb", options.bbb), ("ames", options.ames)):
+        missing = [number for number in range(repeats) if (name, number) not in done]
+        data = read(options.folder, name) if missing else None
+        for number in missing:
+            if data is None or time.monotonic() - started > 60 * options.minutes:
+                break
+            rows += repeat(data, number)
+            write_to_disk(options.out, (json.dumps(result(rows), indent=1) + "\n").encode())
+            print(json.dumps({"data": name, "repeat": number, "seconds": round(time.monotonic() - started)}), flush=True)
 
 
 if __name__ == "__main__":

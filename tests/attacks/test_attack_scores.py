@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from attacks.score import auc, clopper_pearson, membership_scores, min_certifiable_fpr, proportion, roc_points, tpr_at_fpr
+from attacks.score import (
+    auc,
+    clopper_pearson,
+    membership_scores,
+    min_certifiable_fpr,
+    proportion,
+    roc_points,
+    tpr_at_fpr,
+    untold_rates,
+)
 from securefl.errors import ParameterError
 
 
@@ -82,7 +91,6 @@ def test_true_positives_at_zero_count_only_above_every_non_member() -> None:
     assert (score.k, score.n, score.metric) == (1, 4, "tpr_at_fpr_0")
     assert tpr_at_fpr(members, others, fpr=0.34).k == 3
     assert tpr_at_fpr(members, others, fpr=0.01).k == 1
-    assert [s.metric for s in membership_scores(members, others)] == ["auc", "tpr_at_fpr_0", "tpr_at_fpr_1pct"]
 
 
 def test_certifiable_rate_of_the_published_audit() -> None:
@@ -123,3 +131,20 @@ def test_the_roc_curve_rises_to_one_and_its_points_hold_in_the_data() -> None:
         assert point.tpr == pytest.approx((members > threshold).mean(), abs=1e-6)
     area = np.trapezoid([*(p.tpr for p in points), 1.0], [*(p.fpr for p in points), 1.0])
     assert area == pytest.approx(auc(members, non_members).value, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("non_members", "told"),
+    [
+        (99, ["auc", "tpr_at_fpr_0"]),
+        (100, ["auc", "tpr_at_fpr_0", "tpr_at_fpr_1pct"]),
+        (999, ["auc", "tpr_at_fpr_0", "tpr_at_fpr_1pct"]),
+        (1000, ["auc", "tpr_at_fpr_0", "tpr_at_fpr_0_1pct", "tpr_at_fpr_1pct"]),
+    ],
+)
+def test_a_rate_below_one_non_member_is_not_told_and_the_note_says_so(non_members: int, told: list[str]) -> None:
+    """0.1 % of 999 is nobody: the figure would be that at zero under another name."""
+    draw = np.random.default_rng(0)
+    assert [s.metric for s in membership_scores(draw.normal(size=50), draw.normal(size=non_members))] == told
+    assert (untold_rates(non_members) == "") == (non_members >= 1000)
+    assert str(non_members) in untold_rates(non_members) or non_members >= 1000
