@@ -158,6 +158,7 @@ class DpConfig(Section):
     noise: Literal["skellam", "discrete-gaussian"] = Field("skellam", description="of a partner's share in the sum")
     colluders: int = Field(1, ge=0, description="survivors that may reveal their share of the noise")
     start: str | None = Field(None, description="model file trained on public data: its trunk is the warm start")
+    local_start: int = Field(0, ge=0, description="partner-local warm start: epochs on the own heads alone before round 1")
     refit_heads: bool = Field(False, description="at the end each partner fits its heads without noise; they never leave it")
     total_epsilon: float | None = Field(None, gt=0, description="private data: what all arms together may spend")
     ledgers: str | None = Field(None, description="private data: folder of the partners' ledgers, in the run by default")

@@ -35,7 +35,7 @@ class DpRecord(Record):
     """What was spent: ``unit`` says whose data one unit of epsilon protects."""
 
     unit: Literal["record", "partner"]
-    epsilon: float = Field(description="upper bound; an arm without noise has no such record")
+    epsilon: float | None = Field(description="upper bound; none is infinity: clipped alike, without noise or guarantee")
     epsilon_lower: float | None = Field(None, description="no accountant can claim less, where one gives a lower bound")
     delta: float
     noise_multiplier: float
@@ -113,6 +113,11 @@ class ArmRecord(Record):
     withheld_bits_per_partner: dict[str, int] = Field({})
     departures: tuple[DepartureRecord, ...] = Field((), description="who said no to which round")
     notes: tuple[str, ...] = ()
+
+    @property
+    def noised(self) -> bool:
+        """Whether privacy noise is in what the partners sent; at an infinite epsilon there is none."""
+        return self.dp is not None and self.dp.noise_multiplier > 0
 
 
 class AttackRecord(Record):

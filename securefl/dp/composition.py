@@ -27,6 +27,8 @@ from securefl.dp.gaussian_dp import gaussian_epsilon
 from securefl.dp.noisy_sums import NoisySums, renyi_epsilon
 from securefl.errors import ParameterError
 
+UNPRICED = "none: unpriced"
+"""The accountant of what costs infinity."""
 LOWER_ERROR, FINEST_GRID, COARSEST_GRID = 0.04, 1e-4, 5e-3
 
 
@@ -70,7 +72,7 @@ def composed(mechanisms: Sequence[Mechanism], *, delta: float) -> Spent:
     fixed = [one for one in mechanisms if isinstance(one, FixedPrice)]
     rest = delta - sum(one.delta for one in fixed)
     if any(isinstance(one, Unpriced) for one in mechanisms) or rest <= 0:
-        return Spent(upper=inf, delta=delta, accountant="none: unpriced")
+        return Spent(upper=inf, delta=delta, accountant=UNPRICED)
     sampled = merged([one for one in mechanisms if isinstance(one, SampledGaussian)])
     sums = tuple(one for one in mechanisms if isinstance(one, NoisySums))
     upper, accountant = sum(one.epsilon for one in fixed), "sum"

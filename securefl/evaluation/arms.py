@@ -301,8 +301,11 @@ _PRIVATE_NOTES = {
 
 
 def _warm_start(job: Job, recipe: Recipe | None) -> str | None:
-    if recipe and recipe.privacy and job.config.dp.start:
-        return f"the trunk of a public model, {Path(job.config.dp.start).name}"
+    if recipe and recipe.privacy:
+        dp = job.config.dp
+        public = [f"the trunk of a public model, {Path(dp.start).name}"] if dp.start else []
+        own = [f"{dp.local_start} epochs of each partner's own heads"] if dp.local_start else []
+        return ", then ".join(public + own) or None
     start = warm_start_of(recipe, job.config) if recipe else None
     return f"{start}'s checkpoint, then {rounds_of(recipe, job.config)} rounds" if recipe and start else None
 

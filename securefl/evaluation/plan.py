@@ -56,7 +56,7 @@ class PlanRow(Record):
     bytes_up: float | None = Field(None, description="of one client, a round")
     bytes_down: float | None = None
     spare_bits: float | None = Field(None, description="headroom of the ring above the largest possible sum")
-    epsilon: float | None = Field(None, description="largest over the partners; none: no differential privacy")
+    epsilon: float | None = Field(None, description="largest over the partners; none: infinite")
     delta: float | None = None
     memory_mb: float | None = Field(None, description="peak of the whole simulation")
     refusal: str = ""

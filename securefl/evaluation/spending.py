@@ -80,7 +80,7 @@ def _check(recipe: Recipe, privacy: Privacy, config: RunConfig) -> None:
 def _of_records(dataset: Dataset, *, config: RunConfig, rng: Rng) -> ArmPrivacy:
     plans = private_plans(record_counts(inputs_of(dataset, config.model)), config=config)
     record = dp_record(plans, dataset.partners, delta=config.dp.delta)
-    if record is not None:
+    if record.epsilon is not None:
         mechanism = SampledGaussian(
             noise_multiplier=record.noise_multiplier, sampling_rate=record.sampling_rate, steps=record.steps
         )
@@ -96,7 +96,7 @@ def _of_records(dataset: Dataset, *, config: RunConfig, rng: Rng) -> ArmPrivacy:
 def _of_partners(dataset: Dataset, *, config: RunConfig, length: int, central: bool) -> ArmPrivacy:
     parties = len(dataset.partners)
     noise, record = sum_noise(config, length=length, parties=parties, central=central)
-    mechanism: Mechanism = noise.mechanism.priced(config.dp.rounds) if record is not None else Unpriced()
+    mechanism: Mechanism = noise.mechanism.priced(config.dp.rounds) if record.epsilon is not None else Unpriced()
     return ArmPrivacy(
         noise=noise, record=record, mechanisms=(mechanism,) * parties, clipping_norm=config.dp.update_norm
     )

@@ -23,7 +23,7 @@ from securefl.learning.cells import records_of, scaling_of
 from securefl.learning.family import trunk_of
 from securefl.learning.heads import Heads
 from securefl.learning.layout import TensorLayout
-from securefl.learning.local import PlainTrainer, PrivateTraining, Seat
+from securefl.learning.local import LocalTrainer, PlainTrainer, PrivateTraining, Seat
 from securefl.learning.model import PartnerHeads
 from securefl.learning.validation import NullModel, explained_deviance
 
@@ -42,7 +42,7 @@ class Terms:
     """What all partners of a run agree on beside the config.
 
     ``layout`` lists the tensors that are aggregated; the others of the trunk are frozen. ``private`` replaces the plain
-    trainer and the plain scaling of targets.
+    trainer and the plain scaling of targets. ``local_start``: epochs on a partner's own heads before the first round.
     """
 
     layout: TensorLayout
@@ -50,6 +50,7 @@ class Terms:
     seed: int
     guard_k: int | None = None
     private: PrivateTraining | None = None
+    local_start: int = 0
     device: str = "cpu"
 
 
@@ -74,9 +75,14 @@ class Partner:
             parameter.requires_grad_(name in terms.layout.names)
         self._heads = Heads(len(self._scaling), self._trunk.width).to(device)
         seat = Seat(partner=number, records=self._train, seed=partner_seed(terms.seed, number))
-        self._trainer = (
-            terms.private.trainers(seat) if terms.private else PlainTrainer(seat, config=config.federation, device=device)
-        )
+
+        self._trainer: LocalTrainer
+        if terms.private:
+            self._trainer = self._starter = terms.private.trainers(seat)
+        else:
+            # A plain trainer's optimiser is of the parameters that its first step finds: a start has one of its own. A private
+            # trainer counts what was paid for, and is the same one throughout.
+            self._trainer, self._starter = (PlainTrainer(seat, config=config.federation, device=device) for _ in range(2))
         self.guard = SupportGuard.of(self._train.support, k=terms.guard_k) if terms.guard_k is not None else None
         self._shared: dict[str, NDArray[np.float32]] = {}
         self.seconds = 0.0
@@ -95,6 +101,23 @@ class Partner:
         """Take the shared trunk; the local one is overwritten, so a withheld row is the shared one again."""
         self._shared = dict(trunk)
         self._trunk.load(trunk)
+
+    def warm_up(self, epochs: int) -> None:
+        """Train its own heads alone for ``epochs`` on the shared trunk: its warm start. Nothing of it is sent.
+
+        Raises:
+            InputError: the loss is not finite.
+            BudgetExceededError: a private trainer was not paid for these epochs.
+        """
+        trained = [parameter for parameter in self._trunk.parameters() if parameter.requires_grad]
+        started = time.thread_time()
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        for _ in range(epochs):
+            self._starter.train_epoch(self._trunk, self._heads, self._train)
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        self.seconds += time.thread_time() - started
 
     def update(self) -> NDArray[np.float32]:
         """Train locally and return the delta of the aggregated tensors, float32, shape (layout.size,).

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from securefl.config import RunConfig
 from securefl.dp.accountant import MAX_DELTA
+from securefl.dp.composition import UNPRICED
 from securefl.dp.distributed import DistributedNoise, SumTerms, design, solve_distributed
 from securefl.dp.noisy_sums import PARTNER_NEIGHBOURS, Family
 from securefl.errors import ParameterError
@@ -80,8 +81,8 @@ class SumNoise:
         return replace(result, total=result.total + noise)
 
 
-def sum_noise(config: RunConfig, *, length: int, parties: int, central: bool = False) -> tuple[SumNoise, DpRecord | None]:
-    """Return the noise for the config's budget over ``config.dp.rounds`` rounds, and what that spends (``None``: no noise).
+def sum_noise(config: RunConfig, *, length: int, parties: int, central: bool = False) -> tuple[SumNoise, DpRecord]:
+    """Return the noise for the config's budget over ``config.dp.rounds`` rounds, and what that spends.
 
     ``contributors`` are the survivors that every client insists on, less the config's colluders. With an infinite epsilon
     updates are clipped and rounded alike, and no noise is added.
@@ -109,16 +110,15 @@ def sum_noise(config: RunConfig, *, length: int, parties: int, central: bool = F
     return SumNoise(mechanism=mechanism, central=central), _record(mechanism, config, central=central)
 
 
-def _record(mechanism: DistributedNoise, config: RunConfig, *, central: bool) -> DpRecord | None:
+def _record(mechanism: DistributedNoise, config: RunConfig, *, central: bool) -> DpRecord:
     epsilon = mechanism.epsilon(rounds=config.dp.rounds, delta=config.dp.delta)
-    if not isfinite(epsilon):
-        return None
+    bounded = isfinite(epsilon)
     return DpRecord(
         unit="partner",
-        epsilon=epsilon,
+        epsilon=epsilon if bounded else None,
         delta=config.dp.delta,
         noise_multiplier=mechanism.noise_multiplier,
-        accountant="RDP (dp-accounting)",
+        accountant="RDP (dp-accounting)" if bounded else UNPRICED,
         clipping_norm=config.dp.update_norm,
         sampling_rate=1.0,
         steps=config.dp.rounds,

@@ -200,7 +200,10 @@ def train_federated(
     dataset, count = inputs_of(dataset, config.model), _checked(config.federation.rounds if rounds is None else rounds)
     layout = layout_of(dataset, config.model)
     chosen = layout.only(tuple(tensors)) if tensors is not None else layout
-    terms = Terms(layout=chosen, config=config, seed=seed, guard_k=guard_k, private=private, device=device)
+    terms = Terms(
+        layout=chosen, config=config, seed=seed, guard_k=guard_k, private=private, device=device,
+        local_start=0 if private is None and noise is None else config.dp.local_start,
+    )  # fmt: skip
     protocol = _Protocol(
         scheme=scheme, rng=rng, options=options, dropouts=dropouts or {}, noise=noise,
         consent=consent or planned(config.federation.departures),
@@ -243,6 +246,10 @@ def _assemble(
     if start is not None and start.heads:
         for partner in partners:
             partner.take_heads(heads_of(start, partner.number))
+    if terms.local_start:
+        for partner in partners:
+            partner.receive(operator.trunk)
+            partner.warm_up(terms.local_start)
     quantizer = protocol.noise.quantizer() if protocol.noise else quantizer_for(terms.config.secagg, len(partners))
     clients = [ClientId(partner.number + 1) for partner in partners]
     return _Federation(

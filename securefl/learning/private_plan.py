@@ -1,8 +1,13 @@
 """Planning record-level differential privacy: each partner's sampling rate, steps and noise for the run's budget.
 
 Every partner spends at most the config's (epsilon, delta) on its own records, with its own noise: a small partner is sampled
-at a higher rate and needs more of it. Nothing is tuned on private data; a warm start must come from public data, because what a
-partner's own records decided about its heads or trunk before the first private step would be released without a price.
+at a higher rate and needs more of it. Nothing is tuned on private data. A warm start of the trunk must come from public data.
+
+A partner-local warm start (``dp.local_start`` epochs) trains a partner's own heads on the agreed trunk before the first round.
+No head ever leaves, and yet it is not free at record level: the first gradient of the trunk passes through the heads, so heads
+that were fitted without noise would carry every record into every other record's gradient, past its clipping. These epochs
+are private steps like all others, on the heads alone, and paid for: more steps, hence a little more noise in each. (At
+partner level they cost nothing: the whole update is clipped, whatever it was computed from.)
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from math import inf, isfinite
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import DpConfig, RunConfig
 from securefl.dp.accountant import RECORD_NEIGHBOURS, Accountant, PrvAccountant, check_delta, solve_noise
+from securefl.dp.composition import UNPRICED
 from securefl.errors import ParameterError
 from securefl.learning.local import PrivateTraining
 from securefl.learning.private_step import PrivateSteps, private_trainers, public_scaling
@@ -31,7 +37,7 @@ def private_plans(
     """Return a plan for each partner with ``records`` training compounds.
 
     A local epoch has as many steps as draw each record once on average; a partner with fewer records than a batch uses
-    all of them in every step (sampling rate 1).
+    all of them in every step (sampling rate 1). The epochs of a partner-local warm start are among the ``steps``.
 
     Raises:
         ParameterError: delta is too large for the smallest partner, or a partner has no records.
@@ -45,7 +51,7 @@ def private_plans(
     for count in records:
         rate = min(1.0, dp.batch / count)
         each = max(1, round(1 / rate))
-        steps = each * dp.rounds * config.federation.local_epochs
+        steps = each * (dp.rounds * config.federation.local_epochs + dp.local_start)
         noise = _noise(dp, rate=rate, steps=steps, accountant=accountant or PrvAccountant())
         plans.append(
             PrivateSteps(
@@ -77,20 +83,19 @@ def spent(plan: PrivateSteps, *, delta: float, accountant: Accountant) -> float:
 
 def dp_record(
     plans: Sequence[PrivateSteps], partners: Sequence[str], *, delta: float, accountant: Accountant | None = None
-) -> DpRecord | None:
-    """Return what a run of ``plans`` spends: the figures of the partner with the largest epsilon; ``None`` without noise."""
+) -> DpRecord:
+    """Return what a run of ``plans`` spends: the figures of the partner with the largest epsilon, infinite without noise."""
     pricing = accountant or PrvAccountant()
     epsilons = [spent(plan, delta=delta, accountant=pricing) for plan in plans]
     worst = max(range(len(plans)), key=lambda i: epsilons[i])
     plan = plans[worst]
-    if not isfinite(epsilons[worst]):
-        return None
+    bounded = isfinite(epsilons[worst])
     return DpRecord(
         unit="record",
-        epsilon=epsilons[worst],
+        epsilon=epsilons[worst] if bounded else None,
         delta=delta,
         noise_multiplier=plan.noise_multiplier,
-        accountant=pricing.name,
+        accountant=pricing.name if bounded else UNPRICED,
         clipping_norm=plan.clipping_norm,
         sampling_rate=plan.sampling_rate,
         steps=plan.steps,

@@ -96,8 +96,8 @@ class ClippedSum:
 
 
 def parameters_of(trunk: Trunk, heads: Heads) -> list[nn.Parameter]:
-    """Return every trained parameter: first layer, hidden layers, heads."""
-    return [*trunk.parameters(), *heads.parameters()]
+    """Return every trained parameter: first layer, hidden layers, heads, without those that are frozen."""
+    return [parameter for parameter in (*trunk.parameters(), *heads.parameters()) if parameter.requires_grad]
 
 
 def public_scaling(dataset: Dataset, partner: int) -> Scaling:
@@ -118,26 +118,39 @@ def public_scaling(dataset: Dataset, partner: int) -> Scaling:
 def clipped_sum(trunk: Trunk, heads: Heads, batch: SparseBatch, cells: CellBatch, *, clipping_norm: float) -> ClippedSum:
     """Return the sum of the records' gradients, each clipped to ``clipping_norm``, with one backward pass.
 
-    A record whose gradient is not finite counts as zero: an error would tell that the record is there.
+    A frozen tensor has no gradient, and no share in a norm. A record whose gradient is not finite counts as zero: an error
+    would tell that the record is there.
     """
-    inputs, backprops, hidden, logits, loss = _one_backward(trunk, heads, batch, cells)
-    norms = _norms(trunk, batch, inputs, backprops, hidden, logits).sqrt()
+    passed = _one_backward(trunk, heads, batch, cells)
+    norms = _norms(trunk, heads, batch, passed).sqrt()
     finite = torch.isfinite(norms)
     factor = torch.where(finite, clipping_norm / (norms + SLACK), torch.zeros_like(norms)).clamp(max=1.0)[:, None]
-    clipped = [torch.where(finite[:, None], factor * b, torch.zeros_like(b)) for b in (*backprops, logits)]
-    lists = transposed(batch, trunk.first.weight.shape[0])
-    gradients = [functional.embedding_bag(lists.indices, clipped[0], lists.offsets, mode="sum"), clipped[0].sum(0)]
-    for below, back in zip((*inputs, hidden), clipped[1:], strict=True):
-        gradients += [back.t() @ below, back.sum(0)]
-    return ClippedSum(tuple(gradients), norms, loss)
+    clipped = [torch.where(finite[:, None], factor * b, torch.zeros_like(b)) for b in passed.errors]
+    gradients: list[Tensor] = []
+    if trunk.first.weight.requires_grad:
+        lists = transposed(batch, trunk.first.weight.shape[0])
+        gradients.append(functional.embedding_bag(lists.indices, clipped[0], lists.offsets, mode="sum"))
+    if trunk.first.bias.requires_grad:
+        gradients.append(clipped[0].sum(0))
+    for layer, below, back in zip((*trunk.layers, heads), passed.inputs, clipped[1:], strict=True):
+        gradients += [back.t() @ below] if layer.weight.requires_grad else []
+        gradients += [back.sum(0)] if layer.bias.requires_grad else []
+    return ClippedSum(tuple(gradients), norms, passed.loss)
 
 
-def _one_backward(
-    trunk: Trunk, heads: Heads, batch: SparseBatch, cells: CellBatch
-) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor, float]:
-    """Return inputs of the hidden layers, errors at every layer's output, the last hidden layer, errors at the logits.
+@dataclass(frozen=True, slots=True)
+class _Backward:
+    """One backward pass: what every layer above the first one read, and the error at every layer's output, heads last."""
 
-    The loss is a plain sum, so row ``i`` of an error is record ``i``'s own. No dropout: the noise regularises enough.
+    inputs: list[Tensor]
+    errors: list[Tensor]
+    loss: float
+
+
+def _one_backward(trunk: Trunk, heads: Heads, batch: SparseBatch, cells: CellBatch) -> _Backward:
+    """Return the pass; the loss is a plain sum, so row ``i`` of an error is record ``i``'s own.
+
+    No dropout: the noise regularises enough.
     """
     with torch.no_grad():
         first = trunk.first(batch)
@@ -148,31 +161,35 @@ def _one_backward(
         inputs.append(state)
         outputs.append(layer(state))
         state = torch.relu(outputs[-1])
-    logits = state @ heads.weight.t() + heads.bias
-    place = cells.row * logits.shape[1] + cells.task
-    loss = cell_losses(logits.reshape(-1).index_select(0, place), cells).sum()
-    *errors, at_logits = torch.autograd.grad(loss, [*outputs, logits])
-    return [a.detach() for a in inputs], errors, state.detach(), at_logits, float(loss.detach())
+    outputs.append(state @ heads.weight.t() + heads.bias)
+    place = cells.row * outputs[-1].shape[1] + cells.task
+    loss = cell_losses(outputs[-1].reshape(-1).index_select(0, place), cells).sum()
+    errors = torch.autograd.grad(loss, outputs)
+    return _Backward([a.detach() for a in (*inputs, state)], list(errors), float(loss.detach()))
 
 
-def _norms(
-    trunk: Trunk, batch: SparseBatch, inputs: list[Tensor], backprops: list[Tensor], hidden: Tensor, logits: Tensor
-) -> Tensor:
-    """Return each record's squared gradient norm over all parameters, shape (B,)."""
+def _norms(trunk: Trunk, heads: Heads, batch: SparseBatch, passed: _Backward) -> Tensor:
+    """Return each record's squared gradient norm over all parameters that are not frozen, shape (B,)."""
+    first, *above, logits = passed.errors
     ends = torch.cat([batch.offsets[1:], torch.tensor([len(batch.indices)])])
-    on_bits = (ends - batch.offsets).to(hidden.dtype)
+    on_bits = (ends - batch.offsets).to(first.dtype)
     # Distinct binary inputs: the weight's gradient is the error once in every on-bit's row, the bias's is the error itself.
-    total = (on_bits + 1.0) * backprops[0].square().sum(1)
-    for layer, below, back in zip(trunk.layers, inputs, backprops[1:], strict=True):
+    total = _squared(trunk.first.weight, trunk.first.bias, on_bits, first)
+    for layer, below, back in zip(trunk.layers, passed.inputs[:-1], above, strict=True):
         for norm in compute_linear_norm_sample(layer, [below], back).values():
             total = total + norm.square()
-    return total + logits.square().sum(1) * (hidden.square().sum(1) + 1.0)
+    return total + _squared(heads.weight, heads.bias, passed.inputs[-1].square().sum(1), logits)
+
+
+def _squared(weight: Tensor, bias: Tensor, of_inputs: Tensor, error: Tensor) -> Tensor:
+    """Return the squared norm of each record's gradient of a linear layer from the squared norms of its inputs, shape (B,)."""
+    return error.square().sum(1) * (of_inputs * float(weight.requires_grad) + float(bias.requires_grad))
 
 
 class PrivateTrainer:
     """A :class:`~securefl.learning.local.LocalTrainer` whose every step is the sampled Gaussian mechanism, by plain SGD.
 
-    It counts its own steps and refuses the one that was not paid for.
+    It counts its own steps and refuses the one that was not paid for; a step with the trunk frozen costs as much as any.
     """
 
     def __init__(self, seat: Seat, *, plan: PrivateSteps, rng: Rng) -> None:

@@ -149,6 +149,7 @@ def test_the_guarded_release_lacks_the_withheld_rows(records: dict[str, ArmRecor
 def test_the_private_arm_says_what_it_spent(records: dict[str, ArmRecord], tiny_dataset: Dataset) -> None:
     dp = records["dp"].dp
     assert dp is not None
+    assert dp.epsilon is not None
     assert dp.unit == "record"
     assert dp.partner in tiny_dataset.partners
     assert 7.8 < dp.epsilon <= 8.0

@@ -45,6 +45,8 @@ def train(dataset: Dataset, arm: str, chosen: RunConfig, run: Path, rng: int = 0
 def test_a_record_level_arm_leaves_a_ledger_at_every_partner(dataset: Dataset, tmp_path: Path) -> None:
     record = train(dataset, "dp=3", config(), tmp_path)
     assert record.dp is not None
+    assert record.noised
+    assert record.dp.epsilon is not None
     assert record.dp.epsilon_lower is not None
     assert 2.9 < record.dp.epsilon_lower <= record.dp.epsilon <= 3.0
     assert (record.clipped, record.withheld_bits) == (None, None)
@@ -61,6 +63,7 @@ def test_partner_level_arms_run_and_the_central_one_is_forbidden(dataset: Datase
     for record in (inside, central):
         assert record.dp is not None
         assert record.dp.unit == "partner"
+        assert record.dp.epsilon is not None
         assert 3.8 < record.dp.epsilon <= 4.0
         assert "replaced by zero" in record.dp.neighbouring
         # noise on purpose is no error of the sum, and nothing was counted for the operator
@@ -71,9 +74,11 @@ def test_partner_level_arms_run_and_the_central_one_is_forbidden(dataset: Datase
 
 
 def test_infinite_epsilon_clips_without_a_claim(dataset: Dataset, tmp_path: Path) -> None:
-    for arm in ("dp=inf", "partner-dp=inf"):
+    for arm, unit in (("dp=inf", "record"), ("partner-dp=inf", "partner")):
         record = train(dataset, arm, config(), tmp_path)
-        assert record.dp is None
+        assert record.dp is not None
+        assert (record.dp.unit, record.dp.epsilon, record.dp.noise_multiplier) == (unit, None, 0.0)
+        assert not record.noised
         assert any("epsilon is infinite" in note for note in record.notes)
         state = read_ledger(arm_folder(tmp_path, arm) / "seed-0" / "ledgers" / "partner-1.jsonl")
         assert state.spent.upper == inf

@@ -122,11 +122,13 @@ def test_delta_and_colluders_are_bounded() -> None:
 def test_a_given_noise_multiplier_is_priced() -> None:
     config = CONFIG.model_copy(update={"dp": DpConfig(noise_multiplier=4.0, rounds=2)})
     noise, record = sum_noise(config, length=LENGTH, parties=PARTIES)
-    assert record is not None
     assert noise.mechanism.noise_multiplier == pytest.approx(4.0, rel=0.01)
+    assert record.epsilon is not None
     assert 0 < record.epsilon < 8
     assert "update is replaced by zero" in record.neighbouring
-    assert sum_noise(CONFIG.model_copy(update={"dp": DpConfig(epsilon=inf)}), length=5, parties=PARTIES)[1] is None
+    _, bare = sum_noise(CONFIG.model_copy(update={"dp": DpConfig(epsilon=inf)}), length=5, parties=PARTIES)
+    assert (bare.epsilon, bare.noise_multiplier, bare.accountant) == (None, 0.0, "none: unpriced")
+    assert (bare.unit, bare.clipping_norm) == ("partner", 1.0)
 
 
 def test_a_whole_training_opens_no_score_and_no_count(tiny_dataset: Dataset) -> None:
@@ -152,7 +154,7 @@ def test_a_whole_training_opens_no_score_and_no_count(tiny_dataset: Dataset) -> 
         parts = sum(update.astype(np.float64) for update in trace.updates.values())
         np.testing.assert_allclose(parts, trace.result.total, rtol=1e-4, atol=1e-3)
         assert np.linalg.norm(trace.updates[ClientId(1)]) > 2 * CONFIG.dp.update_norm
-    assert record is not None
+    assert record.steps == CONFIG.dp.rounds
     moved = trained.model.trunk["first.weight"] - seen[0].before["first.weight"]
     assert float(moved.std()) == pytest.approx(
         sqrt(2 * 3 * noise.mechanism.share_variance) * ldexp(1.0, -noise.mechanism.scale_bits) / 3, rel=0.1

@@ -43,8 +43,8 @@ def test_the_record_names_the_partner_that_spends_most() -> None:
     plans = list(private_plans((1000, 400, 60), config=chosen, accountant=FAST))
     plans[1] = replace(plans[1], noise_multiplier=plans[1].noise_multiplier / 2)
     record = dp_record(plans, ("a", "b", "c"), delta=chosen.dp.delta, accountant=FAST)
-    assert record is not None
     assert record.partner == "b"
+    assert record.epsilon is not None
     assert record.epsilon > 3.0
     assert record.sampling_rate == plans[1].sampling_rate
     assert "added to or removed from one partner" in record.neighbouring
@@ -79,10 +79,12 @@ def test_a_given_noise_multiplier_is_taken_and_infinity_adds_none(tiny_dataset: 
     given = private_plans((1000, 60), config=config(noise_multiplier=1.5), accountant=FAST)
     assert [plan.noise_multiplier for plan in given] == [1.5, 1.5]
     record = dp_record(given, ("a", "b"), delta=1e-5, accountant=FAST)
-    assert record is not None
     assert record.partner == "b"
     clipped = private_plans(record_counts(tiny_dataset), config=config(epsilon=inf), accountant=FAST)
     assert [plan.noise_multiplier for plan in clipped] == [0.0] * 3
-    assert dp_record(clipped, tiny_dataset.partners, delta=1e-5, accountant=FAST) is None
+    bare = dp_record(clipped, tiny_dataset.partners, delta=1e-5, accountant=FAST)
+    # JSON has no infinity: none is one that nothing bounds, and what was clipped is still said
+    assert (bare.epsilon, bare.noise_multiplier, bare.accountant) == (None, 0.0, "none: unpriced")
+    assert (bare.unit, bare.clipping_norm, bare.steps) == ("record", 1.0, clipped[0].steps)
     trained = private_training(clipped, rng=CountingRng())
     assert trained.scaling(tiny_dataset, 0).std.max() == pytest.approx(1.3)

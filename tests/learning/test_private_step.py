@@ -80,6 +80,29 @@ def test_norms_and_clipped_sum_are_the_naive_ones(tiny_dataset: Dataset, clippin
     assert (clipped > 0) == (clipping_norm < 1e6)
 
 
+@pytest.mark.parametrize("frozen", [("trunk",), ("first.weight",), ("first.bias", "layers.0.weight"), ("heads.weight",)])
+def test_a_frozen_tensor_counts_in_no_norm_and_does_not_move(tiny_dataset: Dataset, frozen: tuple[str, ...]) -> None:
+    records = partner_records(tiny_dataset)
+    trunk, heads = network(tiny_dataset, 4)
+    named = {**{f"trunk.{n}": p for n, p in trunk.named_parameters()}, **{f"heads.{n}": p for n, p in heads.named_parameters()}}
+    held = [p for name, p in named.items() if any(part in name for part in frozen)]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    batch, cells = records.batch(np.arange(0, 30, dtype=np.int64))
+    each = naive(trunk, heads, batch, cells)
+    got = clipped_sum(trunk, heads, batch, cells, clipping_norm=0.5)
+    np.testing.assert_allclose(got.norms.numpy(), [norm(gradients) for gradients in each], rtol=1e-5)
+    factors = [min(1.0, 0.5 / float(n)) for n in got.norms]
+    assert len(got.gradients) == len(named) - len(held) > 0
+    for i, gradient in enumerate(got.gradients):
+        want = sum((f * gradients[i] for f, gradients in zip(factors, each, strict=True)), torch.zeros_like(gradient))
+        np.testing.assert_allclose(gradient.numpy(), want.numpy(), rtol=1e-4, atol=1e-5)
+    before = [p.detach().clone() for p in named.values()]
+    trainer_for(records, steps_for(records)).train_epoch(trunk, heads, records)
+    for parameter, value in zip(named.values(), before, strict=True):
+        assert torch.equal(parameter, value) == (not parameter.requires_grad)
+
+
 def test_norms_are_those_of_opacus_on_the_dense_network(tiny_dataset: Dataset) -> None:
     records = partner_records(tiny_dataset)
     trunk, heads = network(tiny_dataset, 4)
