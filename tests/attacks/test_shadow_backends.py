@@ -42,3 +42,22 @@ def test_every_backend_trains_the_same_shadows(tmp_path: Path, tiny_dataset: Dat
     assert np.array_equal(here.inside, there.inside)
     assert there.losses == pytest.approx(here.losses, rel=1e-4, abs=1e-6)
     assert seen == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_dask_workers_train_the_same_shadows_to_the_last_bit(tmp_path: Path, tiny_dataset: Dataset) -> None:
+    """Two processes of a Dask cluster, as on two machines: bit by bit what one process trains, and progress for each."""
+    distributed = pytest.importorskip("distributed")
+    here = trained(tmp_path / "here", tiny_dataset)
+    seen: list[int] = []
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        there = trained(tmp_path / "there", tiny_dataset, seen)
+        # The cluster did it: its scheduler has moved tasks.
+        assert cluster.scheduler.transition_counter > 0
+    assert np.array_equal(here.inside, there.inside)
+    assert np.array_equal(here.losses, there.losses)
+    assert seen == [0, 1, 2, 3, 4]
