@@ -36,9 +36,7 @@ def laplace_proposals(scale: int, size: int, *, rng: Rng) -> NDArray[np.int64]:
     if not 1 <= scale <= MAX_SCALE:
         raise ParameterError(f"scale={scale} must be in 1..2^40")
     drawn = words(3 * size, rng=rng).reshape(3, size)
-    # A word of the last, incomplete run of residues would favour small ones.
-    fair = drawn[0] < np.uint64((1 << 64) // scale * scale - 1)
-    residue = (drawn[0] % np.uint64(scale)).astype(np.int64)
+    residue, fair = residues(drawn[0], scale)
 
     def exact(i: int, digits: int) -> Decimal:
         with localcontext() as context:
@@ -52,6 +50,13 @@ def laplace_proposals(scale: int, size: int, *, rng: Rng) -> NDArray[np.int64]:
     kept &= ~(negative & (magnitude == 0))
     signed: NDArray[np.int64] = np.where(negative, -magnitude, magnitude)[kept]
     return signed
+
+
+def residues(drawn: NDArray[np.uint64], scale: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return words modulo ``scale``, int64, and which of them may be used: each residue comes from equally many words."""
+    # A word of the last, incomplete run of residues would favour small ones.
+    last = (1 << 64) // scale * scale - 1
+    return (drawn % np.uint64(scale)).astype(np.int64), drawn <= np.uint64(last)
 
 
 def _geometric(drawn: NDArray[np.uint64], *, rng: Rng) -> NDArray[np.int64]:

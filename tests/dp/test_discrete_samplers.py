@@ -14,7 +14,7 @@ from scipy import stats
 from stand_ins import CountingRng
 
 from securefl.dp.discrete_gaussian import discrete_gaussian
-from securefl.dp.discrete_laplace import accepted, laplace_proposals
+from securefl.dp.discrete_laplace import accepted, laplace_proposals, residues
 from securefl.dp.exact_coin import LazyUniform, coins
 from securefl.dp.skellam import centred_poisson, ln_factorial, log_ratio, skellam
 from securefl.errors import ParameterError
@@ -80,6 +80,18 @@ def test_poisson_has_its_exact_probabilities(rate: int) -> None:
 
 
 @pytest.mark.statistical
+@pytest.mark.parametrize("scale", [1, 3, 1 << 20, (1 << 40) - 87])
+def test_every_residue_comes_from_equally_many_words(scale: int) -> None:
+    whole = (1 << 64) // scale * scale
+    last = np.array([whole - 1], dtype=np.uint64)
+    residue, fair = residues(last, scale)
+    assert fair.all()
+    assert residue[0] == scale - 1
+    beyond = np.array(sorted({min(whole, (1 << 64) - 1), (1 << 64) - 1}), dtype=np.uint64)
+    # Where the scale divides 2^64 there is no incomplete run, and every word may be used.
+    assert residues(beyond, scale)[1].any() == (whole == 1 << 64)
+
+
 def test_laplace_proposals_have_their_exact_probabilities() -> None:
     draws = accepted(N, lambda n: laplace_proposals(3, n, rng=CountingRng(n)), rate=0.6)
     assert fit(draws, lambda x: exp(-abs(x) / 3)) > FALSE_ALARM
