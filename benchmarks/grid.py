@@ -2,10 +2,12 @@
 
     python -m benchmarks.grid [--only SCHEME] [--largest 1000000] [--out benchmarks/results/grid.json]
 
-Each cell is a process of its own, so that its peak memory is its own; one that takes over ten minutes or over the memory
-limit is listed with that reason, and so are the larger ones of its scheme. Cells that are already in the result are kept: an
-interrupted grid goes on where it stopped. Seconds are CPU seconds (medians over clients); all parties live in the cell's one
-process, so its peak memory is that of all of them together with the transcript.
+Each cell is a process of its own, so that its peak memory is its own. A cell is listed with the reason, and not run, where a
+smaller one of its scheme lets expect more than ten CPU minutes or more than the memory limit (cost in proportion to coordinates
+and clients); one that exceeds a limit all the same is ended and listed, and so are the larger ones of its scheme. Cells that
+are already in the result are kept: an interrupted grid goes on where it stopped, on the same processor. Seconds are CPU seconds
+(medians over clients); all parties live in the cell's one process, so its peak memory is that of all of them together with the
+transcript, and ``cpu_seconds`` are those of all of them with the making of the updates.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -33,8 +36,10 @@ SEED = 20261121
 """Figures of two commits compare only on the same updates."""
 LENGTHS = (10**4, 10**5, 10**6, 10**7)
 CLIENTS = (3, 10, 30)
-CELL_SECONDS = 600.0
+CELL_SECONDS = 600
 MEMORY_GB = 10
+ENDED = "ended: over"
+"""How the reason begins of a cell that was tried."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -80,6 +85,7 @@ def measure(name: str, d: int, n: int) -> dict[str, Any]:
         "bytes_down_per_parameter": cost.bytes_down_per_client / d,
         "max_abs_error": result.max_abs_error,
         "error_bound": result.quantization_bound,
+        "cpu_seconds": time.process_time(),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "warnings": list(result.warnings),
     }
@@ -91,13 +97,13 @@ def cell(name: str, d: int, n: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.grid", "--cell", name, str(d), str(n)]
     started = time.perf_counter()
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=CELL_SECONDS, check=True)
-    except subprocess.TimeoutExpired:
-        return {**record, "skipped": f"over {CELL_SECONDS:.0f} s"}
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     except subprocess.CalledProcessError as error:
+        if error.returncode == -signal.SIGXCPU:
+            return {**record, "skipped": f"{ENDED} {CELL_SECONDS} CPU seconds"}
         if "MemoryError" not in error.stderr and error.returncode >= 0:
             raise SystemExit(f"{name} d={d} n={n}: {error.stderr}") from error
-        return {**record, "skipped": f"over {MEMORY_GB} GB for all parties together"}
+        return {**record, "skipped": f"{ENDED} {MEMORY_GB} GB for all parties together"}
     return {**record, **json.loads(done.stdout), "wall_seconds": time.perf_counter() - started}
 
 
@@ -106,27 +112,43 @@ def grid(wanted: list[tuple[str, int, int]], out: Path) -> None:
     content: dict[str, Any] = {"schema_version": "1.0", "cells": []}
     if out.exists():
         content = json.loads(out.read_text(encoding="utf-8"))
-    cells: list[dict[str, Any]] = content["cells"]
+    here, cells = environment("numpy", "tenseal", "gmpy2"), content["cells"]
+    before = content.get("environment", here).get("cpu")
+    if before != here["cpu"]:
+        raise SystemExit(f"{out} was measured on {before}, this is {here['cpu']}: name another --out")
     for name, d, n in wanted:
         if any((c["scheme"], c["d"], c["n"]) == (name, d, n) for c in cells):
             continue
         cells.append(refusal(cells, name, d, n) or cell(name, d, n))
         print(json.dumps(cells[-1]), flush=True)
-        content.update(seed=SEED, environment=environment("numpy", "tenseal", "gmpy2"))
+        content.update(seed=SEED, environment=here)
         fresh = out.with_suffix(".partial")
         fresh.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         fresh.replace(out)
 
 
 def refusal(cells: list[dict[str, Any]], name: str, d: int, n: int) -> dict[str, Any] | None:
-    """Return why a cell need not be tried: it is over the line's largest, or a smaller one did not fit."""
+    """Return why a cell need not be tried: it is over the line's largest, or a smaller one lets expect too much."""
     record = {"scheme": name, "d": d, "n": n}
     if d > LINES[name].largest:
         return {**record, "skipped": f"stops at {LINES[name].largest} coordinates: decryption takes a power a ciphertext"}
-    for other in cells:
-        if other["scheme"] == name and "skipped" in other and other["d"] <= d and other["n"] <= n:
+    smaller = [one for one in cells if one["scheme"] == name and one["d"] <= d and one["n"] <= n]
+    for other in smaller:
+        if other.get("skipped", "").startswith(ENDED):
             return {**record, "skipped": f"{other['skipped']} at d={other['d']}, n={other['n']}"}
-    return None
+    measured = [one for one in smaller if "skipped" not in one]
+    why = _too_much(max(measured, key=lambda one: one["d"] * one["n"]), d, n) if measured else None
+    return {**record, "skipped": why} if why else None
+
+
+def _too_much(measured: dict[str, Any], d: int, n: int) -> str | None:
+    """Return what of a cell is over its limit, by the ``measured`` one's cost in proportion; ``None`` if nothing is."""
+    times = d * n / (measured["d"] * measured["n"])
+    expected, gigabytes = measured["cpu_seconds"] * times, measured["peak_rss_mb"] * times / 1024
+    told = f"by d={measured['d']}, n={measured['n']}"
+    if expected > CELL_SECONDS:
+        return f"not run: estimated {expected:.0f} CPU seconds {told}"
+    return f"not run: estimated {gigabytes:.0f} GB for all parties together {told}" if gigabytes > MEMORY_GB else None
 
 
 def main() -> None:
@@ -140,6 +162,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.cell:
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_GB << 30, MEMORY_GB << 30))
+        resource.setrlimit(resource.RLIMIT_CPU, (CELL_SECONDS, CELL_SECONDS + 5))
         name, d, n = options.cell
         print(json.dumps(measure(name, int(d), int(n))))
         return

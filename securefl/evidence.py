@@ -13,7 +13,7 @@ EditionKind = Literal["consortium", "partner", "auditor"]
 
 
 class InputRecord(Record):
-    """A file that the report rests on: its name inside the run (``policy:`` and ``prices:`` stand outside of it)."""
+    """A file that the report rests on: its name inside the run (``policy:``, ``prices:`` and ``grid:`` stand outside of it)."""
 
     name: str
     sha256: str
@@ -142,6 +142,34 @@ class EstimateRecord(Record):
     money_consortium: float
     days: float
     fits: bool = Field(description="whether days is within the stated limit")
+
+
+class GridLineRecord(Record):
+    """A scheme's cost as a grid measured it elsewhere, and carried to the stated scale by parameters, partners and rounds.
+
+    Seconds and bytes are those of a round where it was measured. Hours are of one core over the whole run: of one partner, of
+    the operator, of all decryptors together.
+    """
+
+    scheme: str
+    parameters: int = Field(description="coordinates on which it was measured")
+    partners: int = Field(description="clients among which it was measured")
+    load: float = Field(description="load average of the machine before the measurement")
+    client_seconds: float
+    bytes_up_per_parameter: float
+    protocol_hours: float
+    operator_hours: float
+    decryptor_hours: float
+    gigabytes_sent: float
+    gigabytes_received: float
+    money_partner: float
+
+
+class GridRecord(Record):
+    """A grid of every scheme's cost, from a file that is an input of the report (``grid:``); none of it is of the run."""
+
+    cpu: str = Field(description="the processor on which it was measured")
+    lines: tuple[GridLineRecord, ...]
 
 
 class RecommendationRecord(Record):

@@ -15,6 +15,7 @@ from securefl.errors import InputError
 from securefl.evidence import (
     EditionRecord,
     EstimateRecord,
+    GridRecord,
     InputRecord,
     PriceRecord,
     ProtocolRecord,
@@ -287,6 +288,7 @@ class ReportRecord(Record):
     sweep: SweepRecord | None = None
     prices: PriceRecord | None = None
     estimates: tuple[EstimateRecord, ...] = ()
+    grid: GridRecord | None = None
     recommendation: RecommendationRecord | None = None
 
 

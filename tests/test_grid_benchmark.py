@@ -18,7 +18,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 def test_a_cell_is_measured_in_its_own_process(name: str) -> None:
     measured = cell(name, 300, 3)
     assert measured["max_abs_error"] <= measured["error_bound"]
-    assert measured["client_seconds"] > 0
+    assert measured["cpu_seconds"] > 0
     assert measured["bytes_up_per_parameter"] >= 4
     assert measured["peak_rss_mb"] > 20
 
@@ -33,12 +33,36 @@ def test_an_interrupted_grid_goes_on_and_keeps_what_it_has(tmp_path: Path) -> No
     assert [c["d"] for c in after] == [100, 200]
 
 
-def test_what_did_not_fit_is_not_tried_at_a_larger_size() -> None:
-    cells = [{"scheme": "ckks", "d": 100, "n": 10, "skipped": "over 600 s"}]
+def test_what_was_ended_is_not_tried_at_a_larger_size() -> None:
+    cells = [{"scheme": "ckks", "d": 100, "n": 10, "skipped": "ended: over 600 CPU seconds"}]
     assert refusal(cells, "ckks", 1000, 10) is not None
     assert refusal(cells, "ckks", 1000, 3) is None
     assert refusal(cells, "bfv", 1000, 10) is None
     assert refusal([], "paillier", 10**6, 3) is not None
+
+
+def test_a_cell_that_would_take_too_long_or_too_much_is_listed_with_its_estimate() -> None:
+    cells = [{"scheme": "ckks", "d": 100, "n": 10, "cpu_seconds": 70.0, "peak_rss_mb": 100.0}]
+    assert refusal(cells, "ckks", 500, 10) is None
+    late = refusal(cells, "ckks", 1000, 10)
+    assert late is not None
+    assert late["skipped"] == "not run: estimated 700 CPU seconds by d=100, n=10"
+    cells[0] |= {"cpu_seconds": 1.0, "peak_rss_mb": 2048.0}
+    large = refusal(cells, "ckks", 1000, 10)
+    assert large is not None
+    assert large["skipped"].startswith("not run: estimated 20 GB")
+    assert refusal([*cells, {**large, "n": 5}], "ckks", 200, 10) is None, "an estimate of one size is none of another"
+
+
+def test_a_grid_of_another_processor_is_not_gone_on_with(tmp_path: Path) -> None:
+    out = tmp_path / "grid.json"
+    grid([("plaintext", 100, 3)], out)
+    content = json.loads(out.read_text())
+    content["environment"]["cpu"] = "another"
+    out.write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match="was measured on another"):
+        grid([("plaintext", 200, 3)], out)
+    assert json.loads(out.read_text()) == content
 
 
 def test_the_committed_results_are_complete_and_draw(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -29,7 +30,7 @@ from securefl.report.crate import unpack, write_crate
 from securefl.report.editions import edition_of, stem
 from securefl.report.materials import SUFFIX, bill_of_materials
 from securefl.report.pdf import write_pdf
-from securefl.report.verify import Item, Scope
+from securefl.report.verify import Item, Scope, Status, editions_in
 from securefl.report.verify import verify as verify_report
 from securefl.secagg.keyfile import load_key
 from securefl.secagg.roster import load_roster
@@ -41,6 +42,7 @@ CRATE = ".zip"
 
 Policy = Annotated[Path | None, typer.Option("--appetite", help="Your organisation's limits (TOML).")]
 Prices = Annotated[Path | None, typer.Option("--prices", help="Your price list and scale (TOML).")]
+Grid = Annotated[Path | None, typer.Option("--grid", help="Cost of every protocol, measured elsewhere (grid.json).")]
 Json = Annotated[bool, typer.Option("--json", help="Print for a program.")]
 
 
@@ -54,6 +56,7 @@ def build(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     appetite: Policy = None,
     prices: Prices = None,
+    grid: Grid = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="The report's day (YYYY-MM-DD); today if left out.")] = None,
     edition: Annotated[str, typer.Option("--edition", help="consortium, partner or auditor.")] = "consortium",
     partner: Annotated[str | None, typer.Option("--partner", help="Whose own figures the partner's edition adds.")] = None,
@@ -64,7 +67,7 @@ def build(
 ) -> None:
     """Write RUN/report.json, .html, pictures, bill of materials and crate from the run's records alone; sign them with --key.
 
-    The same records, appetite, prices, day and edition give the same bytes. Other editions are report-auditor.* and
+    The same records, appetite, prices, grid, day and edition give the same bytes. Other editions are report-auditor.* and
     report-partner-N.*; each holds only what its reader may know.
 
     Examples:
@@ -74,7 +77,9 @@ def build(
       securefl report build runs/ours --edition auditor --key auditor.key --pdf
     """
     names = tuple(one.name for one in read_record(RunRecord, run / "run.json").partners)
-    terms = Terms(appetite=appetite, prices=prices, as_of=day(as_of), edition=edition_of(edition, partner, names))
+    terms = Terms(
+        appetite=appetite, prices=prices, grid=grid, as_of=day(as_of), edition=edition_of(edition, partner, names)
+    )
     signer = _signer(key, sealed)
     record = write_report(run, terms)
     begin = stem(terms.edition, names)
@@ -114,10 +119,13 @@ def verify(
     roster: Annotated[Path | None, typer.Option("--roster", help="Roster whose auditors may sign.")] = None,
     appetite: Policy = None,
     prices: Prices = None,
+    grid: Grid = None,
     rerun: Annotated[bool, typer.Option("--rerun", help="Compute again what is cheap: intervals, verdicts, page.")] = False,
     as_json: Json = False,
 ) -> None:
     """Check signatures, files, inputs, transcripts and ledgers offline, one line for each; ends with 5 if one does not hold.
+
+    Of a folder, every edition that is in it is checked, each under a line with its name.
 
     Examples:
 
@@ -125,7 +133,7 @@ def verify(
 
       securefl report verify report-auditor.crate.zip --roster roster.json
     """
-    outside = {name: found for name, found in (("policy", appetite), ("prices", prices)) if found is not None}
+    outside = Terms(appetite=appetite, prices=prices, grid=grid).outside
     scope = Scope(signers=_trusted(trust or (), roster), outside=outside, rerun=rerun)
     found: dict[str, tuple[Item, ...]] = {}
     with _folder(path) as folder:
@@ -135,11 +143,23 @@ def verify(
     if as_json:
         emit_json({begin: [asdict(item) for item in several] for begin, several in found.items()})
     else:
-        for item in items:
-            typer.echo(f"{item.status:<8}{item.what}: {item.told}")
+        for begin, several in found.items():
+            typer.echo(f"{begin}: {told_count(several)}")
+            for item in several:
+                typer.echo(f"  {item.status:<8}{item.what}: {item.told}")
     failed = [item for item in items if item.status == "failed"]
     if failed:
         raise VerificationError(f"{len(failed)} of {len(items)} items failed; first: {failed[0].what}: {failed[0].told}")
+
+
+def told_count(items: Sequence[Item]) -> str:
+    """Return how many items held, failed and were skipped.
+
+    >>> told_count([Item("ok", "a", ""), Item("ok", "b", ""), Item("skipped", "c", "")])
+    '2 ok, 1 skipped'
+    """
+    counts = Counter(item.status for item in items)
+    return ", ".join(f"{counts[status]} {status}" for status in get_args(Status) if counts[status])
 
 
 def _trusted(public_keys: Sequence[Path], roster: Path | None) -> tuple[tuple[bytes, bytes], ...]:
@@ -165,8 +185,11 @@ def _folder(path: Path) -> Iterator[Path]:
 def _stems(folder: Path, path: Path) -> tuple[str, ...]:
     """Return the editions to check: the one that was named, or all that are there."""
     if path.suffix == ".json":
-        return (path.name.split(".")[0],)
-    found = tuple(sorted(p.name.removesuffix(".json") for p in folder.glob("report*.json") if p.name.count(".") == 1))
+        begin = path.name.split(".")[0]
+        if begin not in editions_in(folder):
+            raise InputError(f"{path} is no report")
+        return (begin,)
+    found = editions_in(folder)
     if not found:
         raise InputError(f"{path} holds no report (report*.json)")
     return found

@@ -23,6 +23,7 @@ from securefl.records import (
 from securefl.report.appetite import Appetite, load_appetite
 from securefl.report.conformance import protocol_record
 from securefl.report.editions import CONSORTIUM, redacted, stem
+from securefl.report.grid import load_grid
 from securefl.report.html import Document, document
 from securefl.report.inputs import SWEEP_FILE, input_record, run_inputs
 from securefl.report.json_schema import verify_report
@@ -37,13 +38,20 @@ class Terms:
     """Whatever a report depends on beside the run's folder; the same run and terms give the same bytes.
 
     ``as_of`` is the day that the report is of: without one it has no expiry and opens no gate. Where no file is named, the
-    appetite and the prices that ship with securefl are applied.
+    appetite and the prices that ship with securefl are applied, and no grid of costs that were measured elsewhere is shown.
     """
 
     appetite: Path | None = None
     prices: Path | None = None
+    grid: Path | None = None
     as_of: date | None = None
     edition: EditionRecord = CONSORTIUM
+
+    @property
+    def outside(self) -> dict[str, Path]:
+        """The files that are named, by kind: a report lists them as ``KIND:NAME`` among its inputs."""
+        named = {"policy": self.appetite, "prices": self.prices, "grid": self.grid}
+        return {kind: path for kind, path in named.items() if path is not None}
 
 
 SHIPPED = Terms()
@@ -104,7 +112,7 @@ def assemble(run: Path, terms: Terms = SHIPPED) -> tuple[ReportRecord, Appetite]
     """Return what is known of the run in a folder, measured against the appetite, for the terms' edition; writes nothing.
 
     Raises:
-        InputError: a record, the appetite or the prices are missing or can't be read.
+        InputError: a record, the appetite, the prices or the grid are missing or can't be read.
         VerificationError: the chain of a transcript does not hold.
     """
     appetite, prices = load_appetite(terms.appetite), load_prices(terms.prices)
@@ -137,6 +145,7 @@ def assemble(run: Path, terms: Terms = SHIPPED) -> tuple[ReportRecord, Appetite]
         sweep=read_record(SweepRecord, sweep) if sweep.exists() else None,
         prices=prices,
         estimates=estimates(arms, ran.data, len(ran.partners), prices),
+        grid=load_grid(terms.grid, prices),
     )
     report = report.model_copy(update={"recommendation": recommend(arms, cleared(report))})
     return redacted(report, terms.edition), appetite
@@ -155,8 +164,7 @@ def _stated(appetite: Appetite) -> AppetiteRecord:
 
 def _outside(terms: Terms) -> tuple[InputRecord, ...]:
     """Return the inputs that lie outside of the run's folder; shipped ones are named by the code's version."""
-    given = (("policy:", terms.appetite), ("prices:", terms.prices))
-    return tuple(input_record(path, prefix + path.name) for prefix, path in given if path is not None)
+    return tuple(input_record(path, f"{kind}:{path.name}") for kind, path in terms.outside.items())
 
 
 def render(run: Path, terms: Terms = SHIPPED) -> Rendered:
@@ -179,7 +187,7 @@ def build(run: Path, terms: Terms = SHIPPED) -> ReportRecord:
 
     Args:
         run: folder with ``run.json``, ``arms/*/record.json`` and ``attacks/*.json``.
-        terms: appetite, prices, day and edition.
+        terms: appetite, prices, grid, day and edition.
 
     Raises:
         InputError: a record or the appetite can't be read, or a file can't be written.

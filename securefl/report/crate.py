@@ -46,9 +46,8 @@ def write_crate(run: Path, stem: str, report: ReportRecord, terms: Terms) -> Pat
 
 
 def _inputs(run: Path, report: ReportRecord, terms: Terms) -> dict[str, bytes]:
-    """Return every input by the name that it has in the report; policy and prices lie under ``policy:`` and ``prices:``."""
-    outside = {f"policy:{terms.appetite.name}": terms.appetite} if terms.appetite else {}
-    outside |= {f"prices:{terms.prices.name}": terms.prices} if terms.prices else {}
+    """Return every input by the name that it has in the report; what lies outside of the run is in ``policy/`` and the like."""
+    outside = {f"{kind}:{path.name}": path for kind, path in terms.outside.items()}
     try:
         return {i.name.replace(":", "/"): outside.get(i.name, run / i.name).read_bytes() for i in report.inputs}
     except OSError as error:

@@ -10,6 +10,7 @@ free text (a note, a reason) of a record.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -50,6 +51,15 @@ def stem(edition: EditionRecord, partners: tuple[str, ...]) -> str:
     if edition.kind == "partner":
         return f"report-partner-{partners.index(edition.partner) + 1}"
     return "report" if edition.kind == "consortium" else "report-auditor"
+
+
+def is_stem(name: str) -> bool:
+    """Return whether ``name`` is how an edition's files begin.
+
+    >>> [name for name in ("report", "report-auditor", "report-partner-2", "report-2") if is_stem(name)]
+    ['report', 'report-auditor', 'report-partner-2']
+    """
+    return re.fullmatch(r"report(-auditor|-partner-[1-9][0-9]*)?", name) is not None
 
 
 def _own_key(value: Mapping[str, Any], edition: EditionRecord) -> dict[str, Any]:

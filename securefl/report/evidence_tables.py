@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from securefl.evidence import OptionRecord, ProtocolRecord
-from securefl.records import ArmRecord, AttackRecord, ReportRecord
-from securefl.report.numbers import DASH, count, decimal, key, money, seconds, signed, small, title
+from securefl.records import ArmRecord, AttackRecord, DpRecord, ReportRecord
+from securefl.report.conformance import ONE_KEY, decryptor_of
+from securefl.report.numbers import DASH, count, decimal, key, leak_title, money, seconds, signed, small, title
 from securefl.report.prices import HOUR
 from securefl.report.tables import Cell, Table, arm_cell, number, text
 from securefl.report.verdicts import options
@@ -130,7 +131,7 @@ def privacy_table(arms: Iterable[ArmRecord], attacks: Sequence[AttackRecord]) ->
             continue
         rows.append((
             arm_cell(arm),
-            number(spent.epsilon, f"ε = {decimal(spent.epsilon)}", f"δ = {small(spent.delta)}"),
+            _spent(spent),
             *_audited(arm.name, attacks),
             text(spent.unit, spent.neighbouring),
             number(spent.noise_multiplier, decimal(spent.noise_multiplier, 3), f"clipping norm {small(spent.clipping_norm)}"),
@@ -143,6 +144,14 @@ def privacy_table(arms: Iterable[ArmRecord], attacks: Sequence[AttackRecord]) ->
     heads = ("Arm", "#Spent (upper bound)", "#Audited lower bound", "#Most it could prove", "Unit protected",
              "#Noise multiplier", "#Steps", "Accountant")  # fmt: skip
     return Table(name="dp", caption="Differential privacy by arm", heads=heads, rows=tuple(rows), sortable=False)
+
+
+def _spent(spent: DpRecord) -> Cell:
+    """Return epsilon with its delta, and under it the least that any accountant can claim for this mechanism."""
+    if spent.epsilon is None:
+        return text("ε = ∞", "clipped alike, no noise, no guarantee")
+    lower = "" if spent.epsilon_lower is None else f", no accountant can claim under {decimal(spent.epsilon_lower)}"
+    return number(spent.epsilon, f"ε = {decimal(spent.epsilon)}", f"δ = {small(spent.delta)}{lower}")
 
 
 def _audited(arm: str, attacks: Sequence[AttackRecord]) -> tuple[Cell, Cell]:
@@ -160,19 +169,21 @@ def sweep_table(report: ReportRecord) -> Table:
     """Return what moves when a parameter moves: from the sweep's records alone."""
     if report.sweep is None:
         return Table(name="sweep", caption="", heads=(), rows=())
-    rows = tuple(_step(option) for option in report.sweep.options)
-    leak, reach = title(report.sweep.leak) or "leak", title(report.sweep.performance) or "performance"
-    heads = ("If you move", "Arm", "From", "To", f"#{leak} changes by", f"#{reach} changes by", "#Seeds")
+    rows = tuple(_step(option, report.sweep.leak) for option in report.sweep.options)
+    reach = title(report.sweep.performance) or "performance"
+    heads = ("If you move", "From", "To", "Arm there", "Leak", "#Leak changes by", f"#{reach} changes by", "#Seeds")
     return Table(name="sweep", caption="Options: what each move does to leak and to performance, with 95 % intervals",
                  heads=heads, rows=rows)  # fmt: skip
 
 
-def _step(option: OptionRecord) -> tuple[Cell, ...]:
+def _step(option: OptionRecord, leak: str) -> tuple[Cell, ...]:
+    """Return a step's row; ``leak`` is what a sweep over a single leak calls it."""
     return (
         text(option.parameter),
-        text(option.arm or "all"),
         text(option.origin),
         text(option.target),
+        text(option.arm or "all"),
+        text(leak_title(option.leak or leak) or "leak", kind="plain"),
         _change(option, "delta_leak", option.delta_leak),
         _change(option, "delta_performance", option.delta_performance),
         number(option.n, count(option.n)),
@@ -212,6 +223,42 @@ def estimates_table(report: ReportRecord) -> Table:
              "#Money of a partner", "#Money of all", "#Days")  # fmt: skip
     return Table(name="estimates", caption="Cost of a whole run at the stated scale: extrapolated, not measured", heads=heads,
                  rows=rows)  # fmt: skip
+
+
+def grid_table(report: ReportRecord) -> Table:
+    """Return what each protocol costs at the price list's scale by a grid that was measured elsewhere; said in every row."""
+    if report.grid is None or report.prices is None:
+        return Table(name="grid", caption="", heads=(), rows=())
+    unit, cpu = report.prices.currency, report.grid.cpu
+    rows = tuple(
+        (
+            text(line.scheme, _used_by(report.arms, line.scheme)),
+            number(line.parameters, f"{count(line.parameters)} parameters, {line.partners} partners",
+                   f"elsewhere, on {cpu}, load {decimal(line.load, 1)}"),
+            number(line.client_seconds, seconds(line.client_seconds), f"{decimal(line.bytes_up_per_parameter, 1)} bytes each"),
+            number(line.protocol_hours, seconds(line.protocol_hours * HOUR)),
+            number(line.operator_hours, seconds(line.operator_hours * HOUR)),
+            number(line.decryptor_hours, seconds(line.decryptor_hours * HOUR) if line.decryptor_hours else "no decryptor"),
+            number(line.gigabytes_sent, decimal(line.gigabytes_sent, 1), f"{decimal(line.gigabytes_received, 1)} received"),
+            number(line.money_partner, money(line.money_partner, unit)),
+        )
+        for line in report.grid.lines
+    )  # fmt: skip
+    heads = ("Protocol", "#Measured elsewhere, on", "#A partner, a round there", "#A partner, whole run", "#Operator",
+             "#All decryptors", "#GB sent by a partner", "#Money of a partner")  # fmt: skip
+    caption = f"The protocols alone, measured elsewhere on {cpu} and extrapolated to the stated scale; seconds are of one core"
+    return Table(name="grid", caption=caption, heads=heads, rows=rows)
+
+
+def _used_by(arms: Sequence[ArmRecord], scheme: str) -> str:
+    """Return which arms of the run have a scheme of the grid: there a single decryptor's line has that in its name."""
+    single = ONE_KEY in scheme
+    used = [
+        arm.name
+        for arm in arms
+        if arm.scheme == scheme.split(" ")[0] and (arm.scheme != "paillier" or (decryptor_of(arm) == "single") == single)
+    ]
+    return ", ".join(used) or "no arm of this run"
 
 
 def inputs_table(report: ReportRecord) -> Table:

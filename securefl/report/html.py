@@ -25,6 +25,7 @@ from securefl.report.conformance import single_decryptors, warnings_of
 from securefl.report.evidence_tables import (
     deviations_table,
     estimates_table,
+    grid_table,
     inputs_table,
     openings_table,
     privacy_table,
@@ -182,6 +183,7 @@ def _tables(report: ReportRecord, judged: Sequence[Judged]) -> dict[str, tables.
         "deviations": deviations_table(report),
         "openings": openings_table(report),
         "estimates": estimates_table(report),
+        "grid": grid_table(report),
         "similarity": similarity_table(report.arms),
         "subgroups": subgroups_table(report.arms),
         "conformal": conformal_table(report.arms),

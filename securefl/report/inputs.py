@@ -13,7 +13,7 @@ from pathlib import Path
 from securefl.errors import InputError
 from securefl.evidence import InputRecord
 
-CACHES = ("data", "shadows", "sweep", "policy", "prices", "ro-crate-metadata.json")
+CACHES = ("data", "shadows", "sweep", "policy", "prices", "grid", "ro-crate-metadata.json")
 SWEEP_FILE = "sweep/options.json"
 OUTPUT_STEM = "report"
 """Every file or folder of a run whose name begins so was written by the report."""

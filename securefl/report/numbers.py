@@ -54,6 +54,29 @@ def title(name: str) -> str:
     return " ".join(_WORDS.get(word.lower(), word) for word in re.split(r"[_ ]+", spelt) if word)
 
 
+def leak_title(name: str) -> str:
+    r"""Return a sweep's ``VIEW.ATTACK.METRIC@RELEASE`` as a person reads it; another name as :func:`title` does.
+
+    >>> leak_title("V4.membership_rmia.tpr_at_fpr_1pct@model"), leak_title("exact_recovery")
+    ('membership by RMIA, TPR at FPR 1\xa0% (V4, model)', 'exact recovery')
+    """
+    rest, _, release = name.partition("@")
+    parts = rest.split(".")
+    if len(parts) != 3 or not release:
+        return title(name)
+    return f"{title(parts[1])}, {title(parts[2])} ({parts[0]}, {release})"
+
+
+def attack_title(name: str) -> str:
+    """Return the attack in a sweep's ``VIEW.ATTACK.METRIC@RELEASE``; nothing where the name has no such parts.
+
+    >>> attack_title("V4.membership_rmia.tpr_at_fpr_1pct@model")
+    'membership by RMIA'
+    """
+    parts = name.split(".")
+    return title(parts[1]) if len(parts) == 3 else ""
+
+
 def is_share(metric: str | None, *, counted: bool = False) -> bool:
     """Return whether ``metric`` is a share of a whole, which reads best in percent; ``counted`` says that it is k of n."""
     return counted or not (set(key(metric or "").split("_")) & set(_PLAIN))
@@ -158,6 +181,11 @@ def count(value: float | None) -> str:
     '48,714'
     """
     return DASH if value is None else f"{value:,.0f}"
+
+
+def span(low: int, high: int) -> str:
+    """Return the whole numbers from ``low`` to below ``high`` in words; from a milliard on there is no upper end."""
+    return f"{count(low)} to {count(high - 1)}" if high < 10**9 else f"{count(low)} or more"
 
 
 def small(value: float | None) -> str:

@@ -6,15 +6,8 @@ from collections.abc import Sequence
 
 from securefl.measures import IntervalRecord
 from securefl.records import ArmRecord, ReportRecord
-from securefl.report.numbers import DASH, count, decimal, percent, signed
+from securefl.report.numbers import DASH, count, decimal, percent, signed, span
 from securefl.report.tables import Cell, Table, number, text
-
-MANY = 10**9
-"""From here a group has no upper end."""
-
-
-def _range(low: int, high: int) -> str:
-    return f"{count(low)} to {count(high - 1)}" if high < MANY else f"{count(low)} or more"
 
 
 def _interval(value: IntervalRecord | None, *, difference: bool = False) -> Cell:
@@ -71,7 +64,7 @@ def subgroups_table(arms: Sequence[ArmRecord]) -> Table:
         (
             text(arm.name),
             text(seen.group),
-            number(seen.low, _range(seen.low, seen.high)),
+            number(seen.low, span(seen.low, seen.high)),
             text(seen.metric),
             _interval(seen.value),
             _interval(seen.delta, difference=True),

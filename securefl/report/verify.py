@@ -25,7 +25,8 @@ from securefl.federation.gate import read_clearance
 from securefl.records import ReportRecord, encoded, read_record
 from securefl.report.assemble import Terms, render
 from securefl.report.attestation import ENVELOPE_SUFFIX, clearance, report_files
-from securefl.report.inputs import input_record, run_inputs
+from securefl.report.editions import is_stem
+from securefl.report.inputs import OUTPUT_STEM, input_record, run_inputs
 from securefl.report.intervals import wrong_intervals
 from securefl.report.json_schema import verify_report
 from securefl.secagg.replay import verify_transcript
@@ -47,7 +48,7 @@ class Scope:
     """What a verification is given beside the folder.
 
     ``signers`` are the keys that may sign (Ed25519, and the SHA-256 of the ML-DSA-65 key or nothing); ``outside`` says where
-    the policy (``policy``) and the price list (``prices``) lie, where they are no part of the folder.
+    the policy (``policy``), the price list (``prices``) and the grid (``grid``) lie, where they are no part of the folder.
     """
 
     signers: tuple[tuple[bytes, bytes], ...] = ()
@@ -56,13 +57,12 @@ class Scope:
 
 
 def verify(folder: Path, stem: str, scope: Scope) -> tuple[Item, ...]:
-    """Return what held of the edition ``stem`` in ``folder``, item by item; nothing is raised for what did not hold.
-
-    Raises:
-        InputError: there is no such report.
-    """
+    """Return what held of the edition ``stem`` in ``folder``, item by item; nothing is raised for what did not hold."""
     path = folder / f"{stem}.json"
-    report = read_record(ReportRecord, path)
+    try:
+        report = read_record(ReportRecord, path)
+    except InputError as error:
+        return (Item("failed", path.name, f"{error}: nothing else of this edition can be checked"),)
     return (
         *_canonical(path, report),
         *_signature(folder, stem, report, scope),
@@ -71,6 +71,12 @@ def verify(folder: Path, stem: str, scope: Scope) -> tuple[Item, ...]:
         *_ledgers(folder, report),
         *(_again(folder, stem, report, scope.outside) if scope.rerun else ()),
     )
+
+
+def editions_in(folder: Path) -> tuple[str, ...]:
+    """Return how the files of each edition in ``folder`` begin, also of one that has lost some of its files."""
+    begun = {path.name.split(".", 1)[0] for path in folder.glob(f"{OUTPUT_STEM}*.*") if path.is_file()}
+    return tuple(sorted(name for name in begun if is_stem(name)))
 
 
 def _canonical(path: Path, report: ReportRecord) -> Iterator[Item]:
@@ -196,7 +202,7 @@ def _terms(folder: Path, report: ReportRecord, outside: Mapping[str, Path]) -> T
     """Return the terms under which the report was made.
 
     Raises:
-        InputError: its policy or its prices are neither in the folder nor named.
+        InputError: its policy, prices or grid are neither in the folder nor named.
     """
     found = dict(outside)
     for stated in report.inputs:
@@ -207,7 +213,9 @@ def _terms(folder: Path, report: ReportRecord, outside: Mapping[str, Path]) -> T
                 raise InputError(f"{stated.name} is needed to compute the report again")
             found[kind] = place
     as_of = date.fromisoformat(report.as_of) if report.as_of else None
-    return Terms(appetite=found.get("policy"), prices=found.get("prices"), as_of=as_of, edition=report.edition)
+    return Terms(
+        appetite=found.get("policy"), prices=found.get("prices"), grid=found.get("grid"), as_of=as_of, edition=report.edition
+    )
 
 
 def _again(folder: Path, stem: str, report: ReportRecord, outside: Mapping[str, Path]) -> Iterator[Item]:

@@ -19,6 +19,7 @@ from securefl.measures import (
     IntervalRecord,
     ReleasedMetricRecord,
     SimilarityBinRecord,
+    SubgroupRecord,
 )
 from securefl.records import (
     ArmRecord,
@@ -248,7 +249,9 @@ def add_everything(run: Path) -> None:
     """Give the records all that pictures and tables can show."""
     path = run / "arms" / "masking" / "record.json"
     arm, span = read_record(ArmRecord, path), IntervalRecord(mean=0.4, low=0.3, high=0.5)
-    near = SimilarityBinRecord(metric="RMSE", kind="regression", low=0.2, high=0.4, n_cells=90, n_compounds=70, value=span)
+    near = SimilarityBinRecord(metric="RMSE", kind="regression", low=0.2, high=0.4, n_cells=90, n_compounds=70, value=span,
+                               delta=span)  # fmt: skip
+    few = SubgroupRecord(group="training values of the task", metric="R2", low=50, high=100, n_tasks=4, value=span, delta=span)
     sure = ConformalRecord(
         kind="regression", on="unannotated", error_rate=0.1, n_tasks=9, n_pairs=900, efficiency=span, delta=span
     )
@@ -257,7 +260,7 @@ def add_everything(run: Path) -> None:
         edges=(-1.0, 0.0, 1.0), counts=(3, 6),
     )  # fmt: skip
     shared = ConsortiumRecord(scheme="masking", min_partners=3, min_tasks=5, error_bound=1e-6, metrics=(metric,), ledger=())
-    evaluation = EvaluationRecord(similarity=(near,), conformal=(sure,))
+    evaluation = EvaluationRecord(similarity=(near,), conformal=(sure,), subgroups=(few,))
     write_record(arm.model_copy(update={"evaluation": evaluation, "consortium": shared}), path)
     dp = read_record(ArmRecord, run / "arms" / "dp" / "record.json")
     assert dp.dp is not None

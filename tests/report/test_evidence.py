@@ -198,8 +198,15 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 def test_every_picture_is_drawn_when_its_data_are_there(full: Page) -> None:
     drawn = {e.attributes["id"] for e in full.all("figure")}
-    assert {"f-roc", "f-support", "f-epsilon", "f-ecdf", "f-cost", "f-trade-off", "f-membership"} <= drawn
+    wanted = ("roc", "support", "epsilon", "ecdf", "cost", "trade-off", "membership", "similarity", "few-data")
+    assert {f"f-{name}" for name in wanted} <= drawn
     assert "no attack's record holds a whole curve" not in full.visible()
+
+
+def test_a_gain_is_told_in_words_for_those_who_do_not_see_the_picture(full: Page) -> None:
+    told = [e.attributes["aria-label"] for e in full.all("svg") if "aria-label" in e.attributes]
+    assert any("similarity to the nearest" in text and "masking 0.2\u20130.4: 0.400" in text for text in told)
+    assert any("training values of the task" in text and "masking 50\u201399: 0.400" in text for text in told)
 
 
 def test_a_picture_that_can_not_be_drawn_is_listed_with_its_reason(tmp_path: Path) -> None:
@@ -207,7 +214,7 @@ def test_a_picture_that_can_not_be_drawn_is_listed_with_its_reason(tmp_path: Pat
     build(run)
     text = Page((run / "report.html").read_text(encoding="utf-8")).visible()
     for reason in ("no attack's record holds a whole curve", "no sweep over the support threshold", "different epsilon ran",
-                   "no attack on this asset ran"):  # fmt: skip
+                   "no attack on this asset ran", "no arm's record holds differences by similarity"):  # fmt: skip
         assert reason in text
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from securefl.records import ReportRecord
+from securefl.evidence import SweepRecord
+from securefl.records import ArmRecord, ReportRecord
 from securefl.report.figures.canvas import Picture, StyleBook, picture
 from securefl.report.figures.cost import cost_bars
 from securefl.report.figures.curves import learning_curves
 from securefl.report.figures.distribution import distribution, distributions
 from securefl.report.figures.forest import performance_forest, privacy_forest
-from securefl.report.figures.levels import Level, levels
+from securefl.report.figures.gains import gain_pictures
+from securefl.report.figures.levels import Level, level_picture
+from securefl.report.figures.moves import moves, step_name
 from securefl.report.figures.rates import rates
 from securefl.report.figures.tradeoff import points, trade_off
-from securefl.report.numbers import decimal, figure, key, title
+from securefl.report.numbers import attack_title, decimal, figure, key, leak_title, signed, title
 from securefl.report.verdicts import Judged, options
 from securefl.report.words import words
 
@@ -77,7 +81,8 @@ class Gallery:
 def gallery(report: ReportRecord, judged: Sequence[Judged], book: StyleBook) -> Gallery:
     """Return the report's pictures; one whose data the records lack is listed with its reason."""
     drawn = _privacy(report, judged, book) | _arms(report, book) | _trade_off(report, judged, book)
-    drawn |= _rates(report, book) | _support(report, book) | _epsilon(report, book) | _ecdf(report, book)
+    drawn |= _rates(report, book) | _moves(report, book) | _support(report, book) | _epsilon(report, book) | _ecdf(report, book)
+    drawn |= gain_pictures(report, book)
     missing = {name: _REASONS.get(name, _NOT_ATTACKED) for name in words().pictures if name not in drawn}
     return Gallery(pictures=drawn, missing=missing)
 
@@ -88,9 +93,12 @@ _REASONS = {
     "cost": "no arm of this run aggregates with a protocol",
     "trade-off": "no attack with a limit ran, so leak has no scale",
     "roc": "no attack's record holds a whole curve",
+    "moves": "no sweep over settings is part of this run",
     "support": "no sweep over the support threshold is part of this run",
-    "epsilon": "fewer than two arms with different epsilon ran",
+    "epsilon": "fewer than two arms with different epsilon ran, and no sweep over it",
     "ecdf": "no arm's record holds a distribution of its differences by task",
+    "similarity": "no arm's record holds differences by similarity",
+    "few-data": "no arm's record holds differences by the size of tasks",
 }
 
 
@@ -150,31 +158,65 @@ def _support(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
     if sweep is None or len({p.value for p in found}) < 2:
         return {}
     shown = [
-        Level(name=p.value, arm=p.arm, value=p.leak.mean, low=p.leak.low, high=p.leak.high) for p in found if p.leak is not None
+        Level(name=p.value, arm=attack_title(p.leak_name) or p.arm, value=p.leak.mean, low=p.leak.low, high=p.leak.high)
+        for p in found
+        if p.leak is not None
     ]
-    return {"support": _levels("support", shown, "support threshold k", title(sweep.leak) or "leak", book)}
+    what = "share of compounds" if any(p.leak_name for p in found) else title(sweep.leak) or "leak"
+    return {"support": level_picture("support", shown, "support threshold k (0: no guard)", what, book)}
 
 
 def _epsilon(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
-    private = sorted((arm for arm in report.arms if arm.dp is not None), key=lambda arm: arm.dp.epsilon if arm.dp else 0.0)
-    if len({arm.dp.epsilon for arm in private if arm.dp}) < 2:
-        return {}
+    """Return utility against epsilon: over the run's arms, or over a sweep's points where fewer than two arms are private."""
+    private = sorted((arm for arm in report.arms if arm.dp is not None), key=_budget)
     shown = [
         Level(
-            name=f"\u03b5 = {decimal(arm.dp.epsilon)}", arm=f"{arm.dp.unit} level", value=arm.performance.mean,
+            name=f"\u03b5 = {_spent(arm)}", arm=f"{arm.dp.unit} level", value=arm.performance.mean,
             low=arm.performance.ci_low, high=arm.performance.ci_high,
         )
         for arm in private
         if arm.dp is not None
     ]  # fmt: skip
-    metric = f"{title(private[0].performance.metric)} on the test fold"
-    return {"epsilon": _levels("epsilon", shown, "epsilon that was spent (smaller is more private)", metric, book)}
+    metric = title(report.arms[0].performance.metric)
+    if len({level.name for level in shown}) < 2 and report.sweep is not None:
+        shown, metric = _swept_epsilon(report.sweep), title(report.sweep.performance) or metric
+    if len({level.name for level in shown}) < 2:
+        return {}
+    return {"epsilon": level_picture("epsilon", shown, "epsilon (smaller is more private)", f"{metric} on the test fold", book)}
 
 
-def _levels(name: str, shown: Sequence[Level], x_title: str, y_title: str, book: StyleBook) -> Picture:
-    told = "; ".join(f"{level.arm} {level.name}: {decimal(level.value, 3)}" for level in shown)
-    alt = f"{y_title} against {x_title}: {told}."
-    return picture(name, words().pictures[name], alt, book, partial(levels, shown, x_title, y_title))
+def _budget(arm: ArmRecord) -> float:
+    return math.inf if arm.dp is None or arm.dp.epsilon is None else arm.dp.epsilon
+
+
+def _spent(arm: ArmRecord) -> str:
+    return decimal(_budget(arm)) if math.isfinite(_budget(arm)) else "\u221e"
+
+
+def _swept_epsilon(sweep: SweepRecord) -> list[Level]:
+    levels = {
+        p.value: Level(
+            name=f"\u03b5 = {p.value}", arm=f"sweep, {p.n} seeds", value=p.performance.mean,
+            low=p.performance.low, high=p.performance.high,
+        )
+        for p in sweep.points
+        if p.parameter == "dp.epsilon" and p.performance is not None
+    }  # fmt: skip
+    return list(levels.values())
+
+
+def _moves(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
+    sweep = report.sweep
+    if sweep is None or not sweep.options:
+        return {}
+    told = "; ".join(
+        f"{step_name(o)}: {title(sweep.performance) or 'performance'} {signed(o.delta_performance, 3)}, "
+        f"{leak_title(o.leak or sweep.leak) or 'leak'} {signed(o.delta_leak, 3)}"
+        for o in sweep.options
+    )
+    alt = f"Change of performance and leak with each step of the sweep: {told}."
+    drawn = partial(moves, sweep.options, sweep.performance)
+    return {"moves": picture("moves", words().pictures["moves"], alt, book, drawn)}
 
 
 def _ecdf(report: ReportRecord, book: StyleBook) -> dict[str, Picture]:
