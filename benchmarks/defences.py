@@ -1,25 +1,28 @@
 """Defences beside the attacks: what is left of each first-layer leak under each guard, as JSON.
 
-    python -m benchmarks.defences TABLE [--seeds 2] [--out FILE]
+    python -m benchmarks.defences TABLE [--seeds 2] [--out FILE]      goes on with the rows that FILE lacks
 
-TABLE is a Parquet file with a column ``smiles``. Three partners with 40 compounds each take one step of plain SGD at 32,768
-bits, from a fresh trunk with small random private heads: the release on which an unguarded arm is far above chance. Each
-defence acts on what a partner sends, or on the sum before it is opened. Attacked are one partner's update (V3) and the sum
+TABLE is a Parquet file with a column ``smiles``: for the committed file ``compounds.parquet`` of the default data. Three
+partners with 40 compounds each take one step of plain SGD at 32,768 bits, from a fresh trunk with small random private heads:
+the release on which an unguarded arm is far above chance. Each defence acts on what a partner sends, or on the sum before it
+is opened. Attacked are one partner's update (V3) and the sum
 without the attacker's own part (V1), with the attacks of the suite and their scorers: union of bits (3), exact recovery (4),
 labels (5), molecules in a public library that holds half of the compounds (6), and the bits that one partner alone brings to
 the sum (7). ``at_chance`` says that the pooled 95 % interval holds what guessing reaches, or that nothing was left to score.
 
 What it is not: utility. ``kept`` is the cosine between the mean update with the defence and without it, a proxy; the price in
-accuracy is what ``securefl sweep`` measures. Pooled counts treat compounds of one batch as independent.
+performance is in :mod:`benchmarks.defence_utility`. Pooled counts treat compounds of one batch as independent. Freezing the
+first layer has no row: nothing of it is released afterwards, and before it leaks as without a defence.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from attacks.score import Score
 from attacks.view import Truth
 from benchmarks.environment import environment
 from securefl.chem.fingerprint import fingerprints
+from securefl.files import write_to_disk
 from securefl.learning.heads import Heads
 from securefl.learning.sparse import batch_of
 from securefl.learning.trunk import Trunk
@@ -47,6 +51,10 @@ SEED = 20261121
 """The day on which the benchmark was written: any number would do."""
 BITS_LEN, HIDDEN, TASKS, PARTNERS, EACH = 32_768, (400, 120), 8, 3, 40
 RATE, STEP, SECONDS, DECOYS = 0.1, 2.0**-21, 2.0, 1000
+LARGE = 640
+"""Compounds of a large or accumulated batch: more than the layer has units."""
+ADAM_RATE, ADAM_FLOOR = 1e-3, 1e-8
+RESULT = Path(__file__).with_name("results") / "defences.json"
 Update = NDArray[np.float32]
 METRICS = {
     "union_of_bits": "single_compound_recall",
@@ -69,11 +77,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defence:
-    """``send`` changes what a partner sends; a row is opened if at least ``owners`` partners touched it."""
+    """``send`` changes what a partner sends; a row is opened if at least ``owners`` partners touched it.
+
+    ``adam`` steps by Adam instead of plain SGD, ``each`` is how many compounds a partner steps on.
+    """
 
     name: str
     send: Callable[[Part, np.random.Generator], Update]
     owners: int = 1
+    adam: bool = False
+    each: int = EACH
+
+    def sends(self, part: Part, draw: np.random.Generator) -> Update:
+        """Return what ``part`` hands to aggregation after its step."""
+        return self.send(replace(part, update=adam_step(part.update)) if self.adam else part, draw)
 
 
 def support(k: int) -> Callable[[Part, np.random.Generator], Update]:
@@ -120,6 +137,12 @@ def noise(ratio: float) -> Callable[[Part, np.random.Generator], Update]:
     return send
 
 
+def adam_step(update: Update) -> Update:
+    """Return Adam's first step on the gradient of a plain step: every touched coordinate moves by the rate, nearly."""
+    gradient = -update / np.float32(RATE)
+    return np.asarray(-ADAM_RATE * gradient / (np.abs(gradient) + np.float32(ADAM_FLOOR)), dtype=np.float32)
+
+
 def as_is(part: Part, draw: np.random.Generator) -> Update:
     """Send the update."""
     return part.update
@@ -134,7 +157,12 @@ DEFENCES = (
     *(Defence(name=f"top {100 * share:g} %", send=largest(share)) for share in (0.1, 0.01)),
     Defence(name="two partners a row", send=as_is, owners=2),
     Defence(name="support k=3, two partners a row", send=support(3), owners=2),
-    Defence(name="noise 1 x", send=noise(1.0)),
+    *(Defence(name=f"noise {ratio:g} x", send=noise(ratio)) for ratio in (1.0, 0.1)),
+    Defence(name="Adam step", send=as_is, adam=True),
+    *(Defence(name=f"support k={k}, Adam step", send=support(k), adam=True) for k in (2, 3, 5)),
+    *(Defence(name=f"support k={k}, two partners a row, Adam step", send=support(k), adam=True, owners=2) for k in (2, 3)),
+    Defence(name="step on 640 compounds", send=as_is, each=LARGE),
+    Defence(name="support k=3, two partners a row, step on 640 compounds", send=support(3), owners=2, each=LARGE),
 )
 
 
@@ -221,7 +249,7 @@ def differential(sent: Sequence[Update], parts: Sequence[Part], trunk: Trunk, ow
 def run_seed(defence: Defence, parts: Sequence[Part], trunk: Trunk, decoys: Library, seed: int) -> dict[str, Score | None]:
     """Return every attack's score from V3 and V1 on one draw."""
     draw = np.random.default_rng([seed, 1])
-    sent = [defence.send(part, draw) for part in parts]
+    sent = [defence.sends(part, draw) for part in parts]
     noisy = defence.name.startswith("noise")
     scores: dict[str, Score | None] = {}
     views = {
@@ -246,7 +274,7 @@ def _less_own(sent: Sequence[Update], owners: int) -> NDArray[np.float64]:
 
 def kept(defence: Defence, parts: Sequence[Part]) -> float:
     """Return the cosine between the sum with the defence and without it."""
-    sent = [defence.send(part, np.random.default_rng(0)) for part in parts]
+    sent = [defence.sends(part, np.random.default_rng(0)) for part in parts]
     one, other = opened(sent, defence.owners).ravel(), opened([part.update for part in parts], 1).ravel()
     size = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
     return float(one @ other) / max(size, 1e-30)
@@ -277,33 +305,54 @@ def measured(defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys
     }
 
 
+def draws_of(smiles: Sequence[str], each: int, seeds: int) -> list[tuple[list[Part], Trunk]]:
+    """Return the partners and the trunk of every seed; ``smiles`` are in a random order."""
+    draws = []
+    for seed in range(seeds):
+        trunk = Trunk(BITS_LEN, HIDDEN, generator=torch.Generator().manual_seed(SEED + seed))
+        first = seed * PARTNERS * each
+        groups = [smiles[first + p * each : first + (p + 1) * each] for p in range(PARTNERS)]
+        draws.append(([step(group, trunk, 100 * seed + p) for p, group in enumerate(groups)], trunk))
+    return draws
+
+
+def content(rows: dict[str, dict[str, object]], about: dict[str, object]) -> bytes:
+    """Return the file with the rows that are known, in the order of the defences."""
+    found = {
+        **about, "partners": PARTNERS, "compounds_each": EACH, "environment": environment(),
+        "defences": [rows[defence.name] for defence in DEFENCES if defence.name in rows],
+    }  # fmt: skip
+    return (json.dumps(found, indent=1) + "\n").encode()
+
+
+def known(path: Path, about: dict[str, object]) -> dict[str, dict[str, object]]:
+    """Return the rows in the file by defence, none if it was made about something else."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    same = all(found.get(name) == value for name, value in about.items())
+    return {row["defence"]: row for row in found["defences"]} if same else {}
+
+
 def main() -> None:
-    """Measure every defence and write the result."""
+    """Measure every defence that the file lacks and write each one as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "defences.json")
+    parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
     smiles = sorted(set(pq.read_table(options.table, columns=["smiles"])["smiles"].to_pylist()))
-    order = np.random.default_rng(SEED).permutation(len(smiles))
-    public = [smiles[i] for i in order[:DECOYS]]
-    decoys = Library(smiles=tuple(public), fingerprints=fingerprints(public, bits=BITS_LEN, radius=3))
-    draws = []
-    for seed in range(options.seeds):
-        trunk = Trunk(BITS_LEN, HIDDEN, generator=torch.Generator().manual_seed(SEED + seed))
-        first = DECOYS + seed * PARTNERS * EACH
-        groups = [[smiles[i] for i in order[first + p * EACH : first + (p + 1) * EACH]] for p in range(PARTNERS)]
-        draws.append(([step(group, trunk, 100 * seed + p) for p, group in enumerate(groups)], trunk))
-    rows = []
+    smiles = [smiles[i] for i in np.random.default_rng(SEED).permutation(len(smiles))]
+    decoys = Library(smiles=tuple(smiles[:DECOYS]), fingerprints=fingerprints(smiles[:DECOYS], bits=BITS_LEN, radius=3))
+    compounds = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
+    about = {"schema_version": "1.1", "seed": SEED, "seeds": options.seeds, "bits": BITS_LEN, "compounds_sha256": compounds}
+    rows, draws = known(options.out, about), {}
     for defence in DEFENCES:
-        rows.append(measured(defence, draws, decoys))
-        print(json.dumps({"defence": defence.name, "seconds": rows[-1]["cpu_seconds"]}), flush=True)
-    content = {
-        "schema_version": "1.0", "seed": SEED, "seeds": options.seeds, "bits": BITS_LEN, "partners": PARTNERS,
-        "compounds_each": EACH, "environment": environment(), "defences": rows,
-    }  # fmt: skip
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        if defence.name not in rows:
+            if defence.each not in draws:
+                draws[defence.each] = draws_of(smiles[DECOYS:], defence.each, options.seeds)
+            rows[defence.name] = measured(defence, draws[defence.each], decoys)
+            write_to_disk(options.out, content(rows, about))
+            print(json.dumps({"defence": defence.name, "seconds": rows[defence.name]["cpu_seconds"]}), flush=True)
 
 
 if __name__ == "__main__":
