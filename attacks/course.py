@@ -11,12 +11,14 @@ Exact homomorphic schemes open the same sum as plaintext and are replaced by it 
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.private_shadows import shadow_privacy
+from attacks.shadows import cache_key
 from attacks.target import Target
 from securefl.chem.dataset import Activities, Dataset, Fold, TaskKind
 from securefl.config import RunConfig
@@ -157,6 +159,23 @@ def _settings(config: RunConfig) -> RunConfig:
             "dp": config.dp.model_copy(update={"rounds": ROUNDS}),
         }
     )
+
+
+def course_key(target: Target) -> str:
+    """Return the hex hash that names the shadow courses of the arm's recipe: the same for all exact protocols.
+
+    Two arms share their shadow courses if guard and privacy are the same; shadows open a plain sum, whatever the protocol.
+    """
+    recipe, config = target.recipe, target.config
+    private = recipe is not None and recipe.privacy is not None
+    about = {
+        "guard": config.guard.k if recipe is not None and recipe.guarded else None,
+        "privacy": repr(recipe.privacy) if recipe is not None else None,
+        "dp": config.dp.model_dump(mode="json") if private else None,
+        "secagg": config.secagg.model_dump(mode="json"),
+        "sizes": [HIDDEN, ROUNDS, PARTNERS, VALIDATION_CELLS, config.attacks.exposed_each],
+    }
+    return cache_key(target.dataset, config, recipe=f"course {json.dumps(about, sort_keys=True)}", count=0)[:32]
 
 
 def run_course(target: Target, cast: Cast, member: NDArray[np.bool_], *, plain_sum: bool = False) -> Course:

@@ -7,14 +7,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.course import ROUNDS, Cast, Course, cast_of, halves_of, run_course
+from attacks.course import ROUNDS, Cast, Course, cast_of, course_key, halves_of, run_course
 from attacks.differential import BITS, COMPOUNDS, RATIO, Differences
 from attacks.interface import AdversaryView, Fact
 from attacks.jobs import Desk, Job, not_run
+from attacks.shadows import cached_arrays
 from attacks.source_inference import SOURCE
 from attacks.target import Target
 from attacks.trajectory import COSINE, FEDMIA, PROJECTION
 from securefl.errors import InputError, ParameterError
+from securefl.evaluation.predictions import save_arrays
 from securefl.records import View
 
 TRAJECTORY = (PROJECTION, COSINE, FEDMIA)
@@ -40,18 +42,26 @@ class _Courses:
         return run_course(self._target, self.cast, halves_of(self.cast, seed=self._seed, number=0))
 
     @cached_property
-    def without(self) -> Course:
-        """The same course without the victim."""
-        return self._variant(np.zeros(int((self.cast.partner == VICTIM).sum()), dtype=bool))
+    def without(self) -> NDArray[np.float64]:
+        """The end of the same course without the victim, (bits, h)."""
+        return self._variant(0, np.zeros(int((self.cast.partner == VICTIM).sum()), dtype=bool))
 
-    def shadow(self, number: int) -> Course:
-        """A course in which the victim has another random half of its candidates."""
-        return self._variant(halves_of(self.cast, seed=self._seed, number=number)[self.cast.partner == VICTIM])
+    def shadow(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The end of a course in which the victim has another random half of its candidates, and which it has."""
+        inside = halves_of(self.cast, seed=self._seed, number=number)[self.cast.partner == VICTIM]
+        return self._variant(number, inside), inside
 
-    def _variant(self, of_victim: NDArray[np.bool_]) -> Course:
+    def _variant(self, number: int, of_victim: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the end of variant ``number`` (0 is without the victim), from the cache of all arms that share its recipe."""
+        path = self._target.run / "shadows" / f"course-{course_key(self._target)}-{number}.npz"
+        kept = cached_arrays(path, ("end",))
+        if kept is not None:
+            return np.asarray(kept["end"])
         member = halves_of(self.cast, seed=self._seed, number=0)
         member[self.cast.partner == VICTIM] = of_victim
-        return run_course(self._target, self.cast, member, plain_sum=True)
+        end = run_course(self._target, self.cast, member, plain_sum=True).end
+        save_arrays(path, {"end": end})
+        return end
 
 
 def _candidates(target: Target, rows: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
@@ -161,11 +171,11 @@ def _difference(target: Target, courses: _Courses, *, with_shadows: bool) -> Job
     real, bits = courses.real, target.dataset.fingerprints
     mine = real.partner == VICTIM
     tensors = _candidates(target, real.compound[mine])
-    tensors |= {"start": real.rounds[0].before, "without": courses.without.end, "given": real.end}
+    tensors |= {"start": real.rounds[0].before, "without": courses.without, "given": real.end}
     if with_shadows:
         shadows = [courses.shadow(number) for number in range(1, 1 + target.config.attacks.shadows * target.effort.shadows)]
-        tensors["shadow.given"] = np.stack([shadow.end for shadow in shadows])
-        tensors["shadow.inside"] = np.stack([shadow.member[mine] for shadow in shadows])
+        tensors["shadow.given"] = np.stack([end for end, _ in shadows])
+        tensors["shadow.inside"] = np.stack([inside for _, inside in shadows])
     of_victim = np.asarray(bits[real.compound[mine & real.member]].sum(axis=0)).ravel() > 0
     of_others = np.asarray(bits[real.compound[~mine & real.member]].sum(axis=0)).ravel() > 0
     return Job(

@@ -5,9 +5,9 @@ gradient of its first layer is compared with the release by the cosine, and Adam
 its dummy is above one half. The number of compounds is given, which an attacker would have to guess.
 
 It is far weaker here than :mod:`attacks.fingerprint_recovery`, which solves for the same thing exactly: sparse binary inputs
-have no smooth way from one fingerprint to another, and all orders of the batch are as good. It is not part of an audit, since it
-takes long to find less; ``benchmarks/attacks_recovery.py`` measures both on the same releases. Like the decoder it reads one
-step of plain SGD; V1 and V3.
+have no smooth way from one fingerprint to another, and all orders of the batch are as good. It is not part of an audit, since
+it takes long to find less; ``benchmarks/attacks_recovery.py`` measures both on the same releases. Like the decoder it reads
+one step of plain SGD; V1 and V3.
 """
 
 from __future__ import annotations

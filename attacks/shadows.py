@@ -18,9 +18,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -30,8 +29,8 @@ from attacks.candidates import losses_with
 from attacks.shadow_losses import Shadows
 from securefl.chem.dataset import Dataset, Fold, TaskKind
 from securefl.config import RunConfig
-from securefl.errors import ParameterError
-from securefl.evaluation.predictions import save_arrays
+from securefl.errors import InputError, ParameterError
+from securefl.evaluation.predictions import load_arrays, save_arrays
 from securefl.learning.model import Model, predict
 from securefl.types import Progress, silent
 
@@ -129,12 +128,15 @@ def _losses_of(train: TrainShadow, dataset: Dataset, inside: NDArray[np.bool_], 
 
 def _cached(path: Path, key: str, inside: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
     """Return the losses of the shadows in ``path``, none if it is missing, broken or of something else."""
-    try:
-        # Opened here, since numpy would leave a broken archive open.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            if str(archive["key"]) == key and np.array_equal(archive["inside"], inside):
-                return [np.asarray(each, dtype=np.float32) for each in archive["losses"]]
-    except (OSError, KeyError, ValueError, BadZipFile):
+    kept = cached_arrays(path, ("key", "inside", "losses"))
+    if kept is None or str(kept["key"]) != key or not np.array_equal(kept["inside"], inside):
         return []
-    return []
+    return [np.asarray(each, dtype=np.float32) for each in kept["losses"]]
 
+
+def cached_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.generic]] | None:
+    """Return the arrays of a cache, ``None`` if it is missing or broken: what it held is then made again."""
+    try:
+        return load_arrays(path, names)
+    except InputError:
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,6 +42,15 @@ def write_view(folder: Path, view: AdversaryView, reads: Iterable[str]) -> None:
     write_tensors(folder / TENSORS_FILE, view.only(tuple(reads)).tensors)
     facts: Mapping[str, object] = {"view": view.view, "facts": dict(view.facts)}
     (folder / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def view_digest(view: AdversaryView, reads: Iterable[str]) -> bytes:
+    """Return the SHA-256 of everything that attacks which read ``reads`` may see of ``view``."""
+    digest = hashlib.sha256(json.dumps({"view": view.view, "facts": dict(view.facts)}, sort_keys=True).encode())
+    for name, value in sorted(view.only(tuple(reads)).tensors.items()):
+        digest.update(f"{name} {value.dtype.str} {value.shape};".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.digest()
 
 
 def read_view(folder: Path) -> AdversaryView:

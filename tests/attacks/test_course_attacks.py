@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from stand_ins import CountingRng
 
-from attacks.course import HIDDEN, PARTNERS, ROUNDS, cast_of, halves_of, run_course
+from attacks.course import HIDDEN, PARTNERS, ROUNDS, cast_of, course_key, halves_of, run_course
 from attacks.differential import new_bits
 from attacks.score import auc
 from attacks.target import Target
@@ -148,3 +148,12 @@ def test_arms_without_a_course_say_so(arm: str, tiny_dataset: Dataset, config: R
     cast = cast_of(tiny_dataset, config)
     with pytest.raises(InputError, match=arm):
         run_course(target(tiny_dataset, config, arm), cast, halves_of(cast, seed=0, number=0))
+
+
+def test_shadow_courses_are_shared_by_arms_of_one_guard_and_privacy(tiny_dataset: Dataset, config: RunConfig) -> None:
+    """Protocols open the same sums; a guard, a privacy or another epsilon is another recipe."""
+    keys = {arm: course_key(target(tiny_dataset, config, arm)) for arm in ("plaintext", "masking", "bfv", "ckks")}
+    assert len(set(keys.values())) == 1
+    others = {course_key(target(tiny_dataset, config, arm)) for arm in ("masking+guard", "dp", "dp=3", "masking+guard+dp")}
+    assert len(others) == 4
+    assert keys["masking"] not in others

@@ -78,7 +78,18 @@ def test_the_environment_and_the_working_folder_are_empty(pool: Pool) -> None:
 
 def test_nothing_of_one_view_is_left_for_the_next(pool: Pool) -> None:
     """Each view has a process of its own: what an attack left in memory is gone."""
-    assert [int(ask(pool, "remembers")["count"][0]) for _ in range(3)] == [1, 1, 1]
+    assert [int(ask(pool, "remembers", turn=turn)["count"][0]) for turn in range(3)] == [1, 1, 1]
+
+
+def test_the_same_view_is_attacked_once(pool: Pool) -> None:
+    """Same tensors, same facts, same attack: the same answer; what the attack doesn't read makes no difference."""
+    asked = probe("reads")
+    first = pool.submit(view(), [asked])
+    other = AdversaryView(view="V1", tensors={"open": np.arange(3.0), "truth": np.zeros(4)}, facts={})
+    assert pool.submit(other, [asked]) is first
+    assert pool.submit(view(seconds=1), [asked]) is not first
+    assert pool.submit(AdversaryView(view="V1", tensors={"open": np.arange(4.0)}, facts={}), [asked]) is not first
+    assert pool.submit(AdversaryView(view="V3", tensors={"open": np.arange(3.0)}, facts={}), [asked]) is not first
 
 
 def test_a_crash_is_named_and_the_pool_goes_on(pool: Pool) -> None:
