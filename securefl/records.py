@@ -201,6 +201,7 @@ class VerdictRecord(Record):
     view: View
     verdict: Literal["pass", "fail", "inconclusive", "not tested"]
     because: str
+    lost: str = Field("", description="of a failed one: the asset that was got, or deviation")
     arm: str | None = None
 
 

@@ -35,10 +35,11 @@ from securefl.report.evidence_tables import (
 )
 from securefl.report.figures.canvas import Picture, StyleBook, standalone
 from securefl.report.figures.gallery import gallery
+from securefl.report.front import answer, view_lines
 from securefl.report.performance_tables import conformal_table, metrics_table, own_table, similarity_table, subgroups_table
 from securefl.report.prices import MODEL
 from securefl.report.recommendation import RULE
-from securefl.report.sections import answer, cleared, heat_map, joined, matrix, options_table, passing
+from securefl.report.sections import cleared, heat_map, joined, matrix, options_table
 from securefl.report.verdicts import Judged, judge_all, options
 from securefl.report.words import words
 
@@ -148,7 +149,7 @@ def _front(report: ReportRecord, judged: Sequence[Judged]) -> dict[str, Any]:
     return {
         "answer": answer(report),
         "matrix": matrix(report),
-        "passing": passing(report),
+        "view_lines": view_lines(report),
         "options": options(report.arms),
         "cleared": cleared(report),
         "heat_arms": heat_arms,

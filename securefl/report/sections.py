@@ -1,4 +1,4 @@
-"""What the page says beyond its tables: the answer in a sentence, the matrix of arms and views, the heat map, the options."""
+"""What the page says beyond its tables and page one: the matrix of arms and views, the heat map, the options."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from dataclasses import dataclass
 
 from securefl.records import ArmRecord, AttackRecord, ReportRecord, VerdictRecord
 from securefl.report.appetite import VIEWS
-from securefl.report.numbers import PERCENT, decimal, figure, outcome, percent, seconds, signed, title
+from securefl.report.numbers import PERCENT, decimal, figure, outcome, seconds, signed, title
 from securefl.report.tables import Cell, Table, number, text
 from securefl.report.verdicts import REFERENCE_ARM, Finding, Judged, options
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The first lines of page one."""
-
-    headline: str
-    tone: str
-    sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,75 +49,6 @@ def cleared(report: ReportRecord) -> tuple[str, ...]:
     tested = {v.view for v in report.arm_verdicts if v.arm in choice and v.verdict != "not tested"}
     passed = {arm: {v.view for v in report.arm_verdicts if v.arm == arm and v.verdict == "pass"} for arm in choice}
     return tuple(arm for arm in choice if tested and tested <= passed[arm])
-
-
-def _reach(arm: ArmRecord) -> str:
-    seen = arm.performance
-    return f"{title(seen.metric)} {decimal(seen.mean)} ({decimal(seen.ci_low)} to {decimal(seen.ci_high)})"
-
-
-def _gain(arm: ArmRecord) -> str:
-    """Return what an arm is worth to a partner, as far as the interval of the difference settles it."""
-    seen = arm.performance
-    if seen.delta_vs_standalone is None or seen.delta_ci_low is None or seen.delta_ci_high is None:
-        return "how that compares with training alone was not measured"
-    if seen.delta_ci_low > 0:
-        return f"better than training alone in {percent(seen.tasks_better)} of the tasks"
-    return "worse than training alone" if seen.delta_ci_high < 0 else "no settled difference from training alone"
-
-
-def _performance(report: ReportRecord, clear: Sequence[str]) -> list[str]:
-    """Return what the best option that stays within the appetite reaches, and the best of all if that is another."""
-    arms = {arm.name: arm for arm in report.arms}
-    choice = options(report.arms)
-    if not choice:
-        return ["No arm of this run aggregates updates, so there is no option to judge."]
-    ranked = sorted((arms[name] for name in choice), key=lambda arm: -arm.performance.mean)
-    within = [arm for arm in ranked if arm.name in clear]
-    told = [
-        f"Within the appetite, the best performance is that of {arm.name}: {_reach(arm)}, {_gain(arm)}." for arm in within[:1]
-    ]
-    if ranked[0] not in within[:1]:
-        told.append(
-            f"Of all options, the best performance is that of {ranked[0].name}: {_reach(ranked[0])}, {_gain(ranked[0])}."
-        )
-    bars = [f"{_reach(arms[name])} {what}" for name, what in (("standalone", "alone"), ("pooled", "pooled")) if name in arms]
-    return [*told, f"For comparison: {' and '.join(bars)}."] if bars else told
-
-
-def answer(report: ReportRecord) -> Answer:
-    """Return what a reader gets who reads one sentence, and then the next ones."""
-    choice, clear = options(report.arms), cleared(report)
-    untested = [verdict.view for verdict in report.verdicts if verdict.verdict == "not tested"]
-    failing = [arm for arm in choice if any(v.arm == arm and v.verdict == "fail" for v in report.arm_verdicts)]
-    unsettled = [arm for arm in choice if arm not in failing and arm not in clear]
-    if clear:
-        stay = f"{len(clear)} of {len(choice)} options stay" if len(clear) > 1 else f"One of {len(choice)} options stays"
-        headline = f"{stay} within the risk appetite in every view that was tested: {joined(clear)}."
-        # A view that nobody tested is no pass, so neither is the page.
-        tone = "inconclusive" if untested else "pass"
-    else:
-        headline = "No option stays within the risk appetite in every view that was tested."
-        tone = "fail" if failing else "inconclusive"
-    sentences = _performance(report, clear)
-    if failing:
-        sentences.append(f"Above a limit in at least one view: {joined(failing)}.")
-    if unsettled:
-        sentences.append(f"Not settled, or not tested everywhere: {joined(unsettled)}.")
-    if untested:
-        sentences.append(f"Nothing is known about {joined(untested)}: no attack was run there. That is not a pass.")
-    return Answer(headline=headline, tone=tone, sentences=tuple(sentences))
-
-
-def passing(report: ReportRecord) -> dict[str, str]:
-    """Return, for each view that its worst option fails, the options that pass there, as a sentence lists them."""
-    choice = options(report.arms)
-    found = {}
-    for verdict in report.verdicts:
-        names = [str(v.arm) for v in report.arm_verdicts if v.view == verdict.view and v.verdict == "pass" and v.arm in choice]
-        if names and verdict.verdict != "pass":
-            found[str(verdict.view)] = joined(names)
-    return found
 
 
 def matrix(report: ReportRecord) -> tuple[tuple[ArmRecord, tuple[VerdictRecord, ...]], ...]:

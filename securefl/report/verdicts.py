@@ -23,6 +23,8 @@ REFERENCE_ARM = "plaintext"
 """Every attack must succeed here to prove that it works: its controls count for all arms."""
 BLIND = "blind"
 """A control of this name never sees a model: where it tells members apart, membership figures measure the data's split."""
+DEVIATION = "deviation"
+"""What is lost where somebody deviates and gets away with it: the protocol itself, not yet an asset."""
 DEVIATING: View = "V5"
 """What this view may do is deviate: deviations that come to nothing are evidence there, and say nothing of leaks elsewhere."""
 RULE = (
@@ -150,13 +152,13 @@ def arm_verdict(
     broken_by = [one for one in mine if one.outcome == "succeeded"]
     if broken_by:
         why = f"the deviation {title(broken_by[0].name)} succeeded: {broken_by[0].reason}"
-        return VerdictRecord(view=view, arm=arm, verdict="fail", because=why)
+        return VerdictRecord(view=view, arm=arm, verdict="fail", because=why, lost=DEVIATION)
     here = sorted((j for j in judged if j.attack.arm == arm and j.attack.view == view), key=lambda j: j.gravity, reverse=True)
     if not here:
         return _of_deviations(arm, view, mine)
     worst = here[0]
     if worst.finding is Finding.ABOVE:
-        return VerdictRecord(view=view, arm=arm, verdict="fail", because=_because(worst))
+        return VerdictRecord(view=view, arm=arm, verdict="fail", because=_because(worst), lost=worst.attack.asset)
     if worst.finding is not Finding.WITHIN:
         return VerdictRecord(view=view, arm=arm, verdict="inconclusive", because=_because(worst))
     resting = [control for control in controls if concerns(control, arm, view)]

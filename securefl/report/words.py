@@ -12,10 +12,11 @@ from securefl.recipes import Recipe, Unit, recipe_of
 
 
 class ViewWords(Section):
-    """What an observer is, sees and would ask; ``access`` names rows of the access matrix."""
+    """What an observer is, sees and would ask; ``column`` heads a narrow column, ``access`` names rows of the access matrix."""
 
     who: str
     short: str
+    column: str
     sees: str
     asks: str
     access: tuple[str, ...]
@@ -48,6 +49,8 @@ class Words(Section):
     arms: dict[str, ArmWords]
     assets: dict[str, str]
     assets_plain: dict[str, str]
+    losses: dict[str, str]
+    meanings: dict[str, str]
     releases: dict[str, str]
     questions: tuple[Question, ...]
     pictures: dict[str, str]

@@ -6,6 +6,7 @@ Needs a Chromium at /usr/bin/chromium (Debian: ``apt-get install chromium``); sk
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from securefl.report import Terms, build
 from securefl.report.editions import AUDITOR
 
 CHROMIUM = Path("/usr/bin/chromium")
+PAGE = 1039
+"""CSS pixels of an A4 page between its margins of 11 mm."""
 pytestmark = pytest.mark.browser
 
 
@@ -47,6 +50,15 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> str:
     add_everything(folder)
     build(folder, Terms(edition=AUDITOR))
     return (folder / "report-auditor.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a report on twelve arms, two of them with a single key holder."""
+    base = ("standalone", "single-task", "pooled", "plaintext", "masking", "masking+guard", "paillier", "ckks", "dp")
+    folder = write_run(tmp_path_factory.mktemp("many"), arms=(*base, "rlwe", "bfv+guard", "masking+partner-dp=3"))
+    build(folder, Terms(as_of=date(2026, 11, 21)))
+    return (folder / "report.html").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +177,10 @@ def test_no_table_is_cut_in_print(browser: Any, request: pytest.FixtureRequest, 
     assert page.evaluate(f"{wide}.map(t => t.id || t.className)") == []
 
 
-def test_page_one_prints_on_one_page(browser: Any, address: str) -> None:
-    page = opened(browser, address, width=718)  # A4 less its margins, in CSS pixels
+@pytest.mark.parametrize("which", ["address", "many"])
+def test_page_one_prints_on_one_page(browser: Any, request: pytest.FixtureRequest, which: str) -> None:
+    page = opened(browser, request.getfixturevalue(which), width=718)  # A4 less its margins, in CSS pixels
     page.emulate_media(media="print")
-    assert page.evaluate("document.querySelector('.front').getBoundingClientRect().height") < 1040
+    assert page.evaluate("document.querySelectorAll('.front .matrix tbody tr').length") >= 9
+    assert page.evaluate("document.querySelector('.front').getBoundingClientRect().height") < PAGE
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")

@@ -105,7 +105,7 @@ def test_every_view_has_its_verdict_on_page_one(run: Path, page: Page) -> None:
         assert verdict.view in told
         assert words().views[verdict.view].who in told
         assert verdict.because[1:] in told
-    assert "Pass here: masking+guard and dp." in "".join(rows[1].text)
+    assert "Whole compounds can be read back. Within the appetite here: masking+guard and dp." in "".join(rows[1].text)
 
 
 def test_not_tested_has_a_badge_like_any_verdict(page: Page) -> None:

@@ -1,0 +1,97 @@
+"""Page one's sentences: what follows for private data, what is nearest, what is lost in each view."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from made_run import write_run
+
+from securefl.records import ReportRecord, VerdictRecord
+from securefl.report import Terms
+from securefl.report.appetite import VIEWS
+from securefl.report.assemble import assemble
+from securefl.report.front import answer, view_lines
+from securefl.report.verdicts import DEVIATION, options, view_verdict
+from securefl.report.words import words
+
+Verdict = Literal["pass", "fail", "inconclusive", "not tested"]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> ReportRecord:
+    """Return a report on four arms."""
+    run = write_run(tmp_path_factory.mktemp("run"), arms=("standalone", "plaintext", "masking", "dp"))
+    return assemble(run, Terms(as_of=date(2026, 11, 21)))[0]
+
+
+def judged(report: ReportRecord, found: dict[str, Verdict], **of: Verdict) -> ReportRecord:
+    """Return the report with these verdicts in every view, by arm; ``of`` changes single views of all arms."""
+    told = tuple(
+        VerdictRecord(view=view, arm=arm, verdict=of.get(view, kind), because="why", lost="structure" if kind == "fail" else "")
+        for arm, kind in found.items()
+        for view in VIEWS
+    )
+    mine = [verdict for verdict in told if verdict.arm in options(report.arms)]
+    return report.model_copy(update={"arm_verdicts": told, "verdicts": tuple(view_verdict(view, mine) for view in VIEWS)})
+
+
+def sentences(report: ReportRecord) -> str:
+    return " ".join(answer(report).sentences)
+
+
+def test_a_pass_everywhere_says_until_when_and_with_what(report: ReportRecord) -> None:
+    found = judged(report, {"plaintext": "fail", "masking": "pass", "dp": "pass"})
+    assert answer(found).tone == "pass"
+    assert "private data may be used with masking and dp until 2027-05-20" in sentences(found)
+    assert "Above a limit in at least one view: plaintext." in sentences(found)
+
+
+def test_without_a_day_nothing_follows(report: ReportRecord) -> None:
+    found = judged(report, {"plaintext": "pass", "masking": "pass", "dp": "pass"}).model_copy(update={"expires": None})
+    assert "nothing yet, because the report has no date" in sentences(found)
+
+
+def test_a_view_that_nobody_tested_keeps_private_data_out(report: ReportRecord) -> None:
+    found = judged(report, {"plaintext": "fail", "masking": "pass", "dp": "pass"}, V0="not tested")
+    assert answer(found).tone == "inconclusive"
+    assert "private data stay out, because nothing is known about V0. That is not a pass." in sentences(found)
+
+
+def test_where_nothing_passes_the_nearest_is_named_with_what_stands_against_it(report: ReportRecord) -> None:
+    found = judged(report, {"plaintext": "fail", "masking": "fail", "dp": "inconclusive"}, V1="fail", V5="pass")
+    assert answer(found).tone == "fail"
+    assert "Under no option may they be used" in sentences(found)
+    assert "Nearest to it is dp: above a limit in V1; not settled in V0, V2, V2c, V3 and V4." in sentences(found)
+
+
+def test_nothing_settled_is_no_failure(report: ReportRecord) -> None:
+    found = judged(report, {"plaintext": "inconclusive", "masking": "inconclusive", "dp": "inconclusive"})
+    assert answer(found).tone == "inconclusive"
+    assert "What follows: private data stay out." in sentences(found)
+
+
+def test_performance_is_one_sentence_with_what_it_is_worth_alone_and_pooled(tmp_path: Path) -> None:
+    run = write_run(tmp_path, arms=("standalone", "pooled", "plaintext", "dp"))
+    told = answer(assemble(run)[0]).sentences[-1]
+    assert told.startswith("What it is worth (R²): 0.29 training alone; 0.17 (0.15 to 0.20) with dp, worse than alone, the best")
+    assert "0.41 (0.39 to 0.43) with plaintext, better than alone in" in told
+    assert told.endswith("0.45 if all data were pooled, which nobody may do.")
+
+
+def test_a_view_tells_what_is_lost_in_plain_words_and_who_stays_within(report: ReportRecord) -> None:
+    found = judged(report, {"plaintext": "fail", "masking": "pass", "dp": "pass"})
+    for line in view_lines(found):
+        assert line.plain == words().losses["structure"]
+        assert line.passing == "Within the appetite here: masking and dp."
+    nobody = view_lines(judged(report, {"plaintext": "fail", "masking": "fail", "dp": "inconclusive"}))
+    assert {line.passing for line in nobody} == {"No option stays within the appetite here."}
+    everybody = view_lines(judged(report, {"plaintext": "pass", "masking": "pass", "dp": "pass"}))
+    assert {(line.plain, line.passing) for line in everybody} == {(words().meanings["pass"], "")}
+
+
+def test_everything_that_can_be_lost_has_its_words() -> None:
+    assert set(words().losses) == {*words().assets, DEVIATION}
+    assert set(words().meanings) == {"pass", "inconclusive", "not tested"}
