@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from securefl.cli.dp_audit import audit
 from securefl.cli.output import emit_json, emit_table
 from securefl.dp.composition import composed
 from securefl.dp.distributed import SumTerms
@@ -17,14 +18,17 @@ from securefl.dp.ledger import LedgerState, kind_of, read_ledger, release_json
 from securefl.errors import InputError, VerificationError
 from securefl.secagg.policy import Policy
 
-app = typer.Typer(help="Plan privacy budgets; verify a partner's ledger.", no_args_is_help=True)
+app = typer.Typer(
+    help="Plan privacy budgets; verify a partner's ledger; bound epsilon from an audit's counts.", no_args_is_help=True
+)
 PARAMETERS = 1_686_920
 """Of the default model: 4,096 bits, hidden layers of 400 and 120."""
+app.command("audit")(audit)
 
 
 @app.callback()
 def dp() -> None:
-    """Plan privacy budgets; verify a partner's ledger."""
+    """Plan privacy budgets; verify a partner's ledger; bound epsilon from an audit's counts."""
 
 
 @app.command("plan")
