@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 from attacks.score import proportion
-from benchmarks.defences import BITS_LEN, DEFENCES, METRICS, Defence, Part, kept, opened, pooled
+from benchmarks.defence_utility import ALONE, NONE, SEEDS, arms, mean_of, table
+from benchmarks.defences import ADAM_RATE, BITS_LEN, DEFENCES, METRICS, RATE, Defence, Part, adam_step, kept, opened, pooled
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "defences.json"
 
@@ -31,12 +33,12 @@ def named(name: str) -> Defence:
 @pytest.mark.parametrize("defence", DEFENCES, ids=lambda defence: defence.name)
 def test_a_defence_keeps_the_shape_and_costs_what_it_costs(defence: Defence, part: Part) -> None:
     """Nothing but noise touches a row that no compound has; only no defence at all and a common scale keep the direction."""
-    sent = defence.send(part, np.random.default_rng(1))
+    sent = defence.sends(part, np.random.default_rng(1))
     assert sent.shape == part.update.shape
     untouched = ~part.update.any(axis=1)
     assert sent[untouched].any() == defence.name.startswith("noise")
     whole = kept(defence, [part, part])
-    assert (whole > 0.999) == (defence.name in ("none", "norm clipping", "two partners a row"))
+    assert (whole > 0.999) == (defence.name in ("none", "norm clipping", "two partners a row", "step on 640 compounds"))
     assert whole > 0.1
 
 
@@ -50,6 +52,15 @@ def test_support_signs_and_top(part: Part) -> None:
     assert len(np.unique(np.abs(named("sign update").send(part, draw)))) == 2
     share = (named("top 10 %").send(part, draw) != 0).sum() / (part.update != 0).sum()
     assert share == pytest.approx(0.1, abs=0.01)
+
+
+def test_adams_first_step_has_the_gradients_signs_and_one_size(part: Part) -> None:
+    """Against torch's own Adam, and rows that no compound has stay where they are."""
+    weight = torch.zeros(part.update.shape, requires_grad=True)
+    weight.grad = torch.from_numpy(-part.update / np.float32(RATE))
+    torch.optim.Adam([weight], lr=ADAM_RATE).step()
+    assert adam_step(part.update) == pytest.approx(weight.detach().numpy(), rel=1e-4, abs=1e-9)
+    assert not adam_step(part.update)[~part.update.any(axis=1)].any()
 
 
 def test_a_row_is_opened_if_enough_partners_touched_it() -> None:
@@ -75,3 +86,43 @@ def test_the_committed_table_is_complete() -> None:
     bare = content["defences"][0]["leaks"]
     assert {name.split("/")[1] for name in bare} == set(METRICS)
     assert not any(leak["at_chance"] for leak in bare.values())
+
+
+def test_every_line_of_the_price_has_its_leak() -> None:
+    """Each leak is one that is measured; an Adam step's where there is one, since the recipe steps by Adam."""
+    lines = {arm.name: arm for arm in arms()}
+    names = {defence.name for defence in DEFENCES}
+    assert len(lines) == len(arms())
+    assert all(arm.leak in names or arm.leak is None for arm in lines.values())
+    assert lines[NONE].leak == "Adam step"
+    assert lines["support k=3"].leak == "support k=3, Adam step"
+    assert lines["plain SGD"].leak == "none"
+    assert lines["support k=2, two partners a row"].defence.owners == 2
+    trainings = {(a.defence.send, a.defence.owners, a.federation, a.frozen_after, a.alone) for a in lines.values()}
+    assert len(trainings) == len(lines)
+
+
+def test_a_mean_leaves_rows_of_too_few_movers_alone() -> None:
+    changes = [{"first.weight": np.array([[4.0], [0.0]]), "first.bias": np.array([1.0])},
+               {"first.weight": np.array([[8.0], [2.0]]), "first.bias": np.array([3.0])}]
+    found = mean_of(changes, [1, 3], 2)
+    assert found["first.weight"].tolist() == [[7.0], [0.0]]
+    assert found["first.bias"].tolist() == [2.5]
+
+
+def test_what_is_lost_is_a_share_of_the_gain() -> None:
+    """Half of the gain is lost on every task; no defence loses nothing; what leaks does not pass, however cheap it is."""
+    names = (ALONE, NONE, "support k=3", "support k=2")
+    scores = {ALONE: 0.2, NONE: 0.6, "support k=3": 0.4, "support k=2": 0.6}
+    cells = [{"arm": name, "seed": seed, "scores": {str(t): scores[name] + 0.01 * t for t in range(9)}}
+             for name in names for seed in SEEDS]
+    leak = {"all_at_chance": True, "leaks": {"V1/exact": {"at_chance": True}}}
+    seen = {"all_at_chance": False, "leaks": {"V1/x": {"at_chance": False}}}
+    leaks = {"support k=3, Adam step": leak, "support k=2, Adam step": seen}
+    found = {row["arm"]: row for row in table(cells, leaks)}
+    assert found["support k=3"]["lost"] == pytest.approx(0.5)
+    assert found[NONE]["lost"] == 0.0
+    assert [found[name]["passes"] for name in names] == [False, False, False, False]
+    assert found["support k=2"]["leaks_left"] == ["V1/x"]
+    leaks["support k=2, Adam step"] = leak
+    assert {row["arm"]: row["passes"] for row in table(cells, leaks)}["support k=2"]
