@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from attacks.analogue_range import ANALOGUE, Analogues, similar
@@ -10,7 +11,10 @@ from attacks.candidates import Candidates
 from attacks.interface import AdversaryView
 from attacks.jobs import Job
 from attacks.shadow_losses import Shadows
+from attacks.shadows import cache_key, cached_arrays
+from attacks.target import Target
 from securefl.chem.dataset import Dataset, Fold
+from securefl.evaluation.predictions import save_arrays
 
 
 def queries_of(everyone: Candidates) -> Candidates:
@@ -27,18 +31,31 @@ def queries_of(everyone: Candidates) -> Candidates:
     )
 
 
+def analogues_of(target: Target, everyone: Candidates) -> sp.csr_matrix:
+    """Return which compounds are similar to each query, CSR bool (q, compounds), from the run's cache or made now."""
+    dataset = target.dataset
+    path = target.run / "shadows" / f"analogues-{cache_key(dataset, target.config, recipe='analogues', count=0)[:32]}.npz"
+    kept = cached_arrays(path, ("indices", "indptr"))
+    if kept is None:
+        near = similar(dataset.fingerprints[queries_of(everyone).compound], dataset.fingerprints)
+        kept = {"indices": near.indices, "indptr": near.indptr}
+        save_arrays(path, kept)
+    shape = (len(kept["indptr"]) - 1, len(dataset.fold))
+    return sp.csr_matrix((np.ones(len(kept["indices"]), dtype=bool), kept["indices"], kept["indptr"]), shape=shape)
+
+
 def analogue_job(
     dataset: Dataset,
     everyone: Candidates,
     *,
+    near: sp.csr_matrix,
     losses: NDArray[np.float64],
     shadows: Shadows,
     about: dict[str, object],
     note: str,
 ) -> Job:
-    """Return the view and its truth."""
+    """Return the view and its truth; ``near`` says which compounds are similar to each query, CSR bool (q, compounds)."""
     queries = queries_of(everyone)
-    near = similar(dataset.fingerprints[queries.compound], dataset.fingerprints)
     # A query is near itself: a shadow that saw it is not far from it, and as a non-member it adds to no count of training.
     trained = dataset.fold == Fold.TRAIN
     inside = shadows.inside

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.analogue_range import ANALOGUE
-from attacks.analogue_views import analogue_job
+from attacks.analogue_views import analogue_job, analogues_of
 from attacks.candidates import Candidates, MemberOf, candidates_of, losses_with
 from attacks.controls import blind_control, permuted_control
 from attacks.interface import AdversaryView
@@ -174,7 +174,8 @@ def _put_jobs(
     if shadows is None:
         desk.put_records(not_run((ANALOGUE,), desk.wanted, ("V4",), reason=missing, about=about))
     elif desk.wanted(ANALOGUE.name, "V4"):
-        desk.put(analogue_job(target.dataset, everyone, losses=losses, shadows=shadows, about=about, note=note))
+        near = analogues_of(target, everyone)
+        desk.put(analogue_job(target.dataset, everyone, near=near, losses=losses, shadows=shadows, about=about, note=note))
 
 
 def _gather(target: Target, with_shadows: bool) -> tuple[Shadows | None, str, str]:

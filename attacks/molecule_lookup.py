@@ -12,6 +12,7 @@ Right means the same atoms and bonds; stereochemistry, which these fingerprints 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.sparse as sp
@@ -112,11 +113,16 @@ def run_lookup(view: AdversaryView, earlier: Claims) -> Claims:
     return {"smiles": packed_text(named.smiles), "how": named.how, "sharing": named.sharing}
 
 
+@lru_cache(maxsize=1 << 17)
+def _flat_one(smiles: str) -> str:
+    mol = Chem.MolFromSmiles(smiles) if smiles else None
+    return "" if mol is None else flat_smiles(mol)
+
+
 def _flat(smiles: tuple[str, ...]) -> list[str]:
     """Return flat canonical SMILES, empty where a text is no molecule."""
     with quiet():
-        mols = [Chem.MolFromSmiles(text) if text else None for text in smiles]
-    return ["" if mol is None else flat_smiles(mol) for mol in mols]
+        return [_flat_one(text) for text in smiles]
 
 
 def collision_ceiling(molecules: Molecules) -> float:
@@ -137,6 +143,7 @@ def _mean(values: list[float], chance: float) -> Score:
     return Score(metric="grown_tanimoto", value=total / n, low=low, high=high, chance=chance, n=n)
 
 
+@lru_cache(maxsize=1 << 14)
 def _bits(smiles: str) -> Bits:
     mol = Chem.MolFromSmiles(smiles) if smiles else None
     return frozenset() if mol is None else JUDGED.of(mol)

@@ -64,10 +64,10 @@ def test_queries_are_non_members_and_far_shadows_saw_neither_them_nor_an_analogu
     assert queries.sums(ones).sum() == everyone.sums(ones)[~everyone.member].sum()
     inside = halves(chemistry, 4, seed=0)
     shadows = Shadows(losses=np.ones((4, len(chemistry.activities))), inside=inside)
-    job = analogue_job(chemistry, everyone, losses=shadows.losses[0], shadows=shadows, about={}, note="")
+    near = similar(chemistry.fingerprints[queries.compound], chemistry.fingerprints)
+    job = analogue_job(chemistry, everyone, near=near, losses=shadows.losses[0], shadows=shadows, about={}, note="")
     away = job.view.tensors["away"]
     assert not (away & inside[:, queries.compound]).any()
-    near = similar(chemistry.fingerprints[queries.compound], chemistry.fingerprints)
     assert isinstance(job.truth, Analogues)
     for number in range(0, len(queries.compound), 17):
         rows = near[number].indices
