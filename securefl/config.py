@@ -69,6 +69,7 @@ class ModelConfig(Section):
     family: Literal["mlp", "graph"] = Field("mlp", description="what the first layer reads: fingerprints, or atoms and bonds")
     hidden: tuple[int, ...] = (400, 120)
     dropout: float = Field(0.3, ge=0, lt=1)
+    common: tuple[str, ...] = Field((), description="names of tasks that partners share: outputs are summed, not private")
     graph_width: int = Field(64, ge=1, description="numbers an atom carries, in the graph family")
     graph_steps: int = Field(2, ge=1, description="steps of message passing, in the graph family")
 

@@ -20,8 +20,7 @@ from securefl.config import RunConfig
 from securefl.errors import InputError
 from securefl.federation.guards import SupportGuard
 from securefl.learning.cells import records_of, scaling_of
-from securefl.learning.family import trunk_of
-from securefl.learning.heads import Heads
+from securefl.learning.family import fresh_heads, trunk_of
 from securefl.learning.layout import TensorLayout
 from securefl.learning.local import LocalTrainer, PlainTrainer, PrivateTraining, Seat
 from securefl.learning.model import PartnerHeads
@@ -73,7 +72,7 @@ class Partner:
         self._trunk = trunk_of(dataset, config.model).to(device)
         for name, parameter in self._trunk.named_parameters():
             parameter.requires_grad_(name in terms.layout.names)
-        self._heads = Heads(len(self._scaling), self._trunk.width).to(device)
+        self._heads = fresh_heads(dataset, self._scaling, config.model).to(device)
         seat = Seat(partner=number, records=self._train, seed=partner_seed(terms.seed, number))
 
         self._trainer: LocalTrainer

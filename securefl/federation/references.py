@@ -18,7 +18,7 @@ from securefl.federation.releases import Trained
 from securefl.federation.starts import first_trunk
 from securefl.federation.threads import threads_for
 from securefl.learning.cells import Records, Scaling, joined, records_of, scaling_of
-from securefl.learning.family import inputs_of, trunk_of
+from securefl.learning.family import fresh_heads, inputs_of, trunk_of
 from securefl.learning.heads import Heads
 from securefl.learning.local import PlainTrainer, Seat
 from securefl.learning.model import Model, PartnerHeads
@@ -102,7 +102,7 @@ def _fit(
     null = NullModel.of(train)
     trunk = trunk_of(dataset, config.model).to(torch.device(device))
     trunk.load(first_trunk(dataset, config, seed))
-    heads = Heads(len(train.binary), trunk.width).to(torch.device(device))
+    heads = fresh_heads(dataset, Scaling.joined([part.scaling for part in parts]), config.model).to(torch.device(device))
     trainer = PlainTrainer(
         Seat(partner=seat, records=train, seed=partner_seed(seed, seat)), config=config.federation, device=torch.device(device)
     )

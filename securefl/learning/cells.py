@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -25,7 +26,8 @@ class Scaling:
     """How a partner's own tasks map between original units and what its heads are trained on.
 
     ``tasks`` int32 (k,) are the dataset's task numbers; ``mean`` and ``std`` float32 (k,) come from the owner's training
-    cells alone (0 and 1 for classification); ``binary`` bool (k,).
+    cells alone; ``binary`` bool (k,). Of a classification the mean is the log-odds of class 1, or 0 where nobody may know
+    them: its targets are not shifted, its head begins there; the std is 1.
     """
 
     tasks: NDArray[np.int32]
@@ -35,6 +37,11 @@ class Scaling:
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Scaling]) -> Scaling:
+        """Return the scaling of all partners' tasks behind each other."""
+        return cls(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)})
 
 
 def scaling_of(dataset: Dataset, partner: int) -> Scaling:
@@ -54,11 +61,19 @@ def scaling_of(dataset: Dataset, partner: int) -> Scaling:
     for k, task in enumerate(tasks):
         values = cells.value[cells.task == task].astype(np.float64)
         _check(dataset.tasks[task], values)
-        if not binary[k]:
+        if binary[k]:
+            mean[k] = log_odds(values)
+        else:
             mean[k] = values.mean()
             # A task of one value has nothing to scale by; its head learns the mean and no more.
             std[k] = values.std() if values.std() > 1e-6 else 1.0
     return Scaling(tasks=tasks, mean=mean, std=std, binary=binary)
+
+
+def log_odds(classes: NDArray[np.float64]) -> float:
+    """Return the log-odds of class 1, with half a cell of each class more, so that those of a rare class stay finite."""
+    ones = float(classes.sum())
+    return math.log((ones + 0.5) / (len(classes) - ones + 0.5))
 
 
 def _check(task: Task, values: NDArray[np.float64]) -> None:
@@ -177,12 +192,13 @@ def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records
     if len(task) and task.min() < 0:
         raise InputError(f"{int((task < 0).sum())} cells belong to tasks of another partner, must be 0")
     compound, first = np.unique(cells.compound[order], return_index=True)
+    shift = np.where(scaling.binary, np.float32(0), scaling.mean)
     return Records(
         fingerprints=dataset.fingerprints[compound],
         compound=compound.astype(np.int32),
         start=np.append(first, len(order)).astype(np.int64),
         task=task,
-        target=((cells.value[order] - scaling.mean[task]) / scaling.std[task]).astype(np.float32),
+        target=((cells.value[order] - shift[task]) / scaling.std[task]).astype(np.float32),
         relation=cells.relation[order].astype(np.int8),
         binary=scaling.binary,
         graphs=dataset.graphs,

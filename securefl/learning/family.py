@@ -16,7 +16,9 @@ from securefl.chem.dataset import Dataset
 from securefl.chem.graphs import ATOM_ROWS, cached_graphs, graphs_of
 from securefl.config import ModelConfig
 from securefl.errors import InputError, ParameterError
+from securefl.learning.cells import Scaling
 from securefl.learning.graph import GraphShape, graph_entries
+from securefl.learning.heads import Heads
 from securefl.learning.layout import TensorLayout, trunk_layout
 from securefl.learning.trunk import Trunk
 from securefl.types import Progress, silent
@@ -65,6 +67,8 @@ def require_private_step(model: ModelConfig) -> None:
     """
     if model.family != "mlp":
         raise ParameterError(f"model.family={model.family!r} has no private step: record-level privacy needs 'mlp'")
+    if model.common:
+        raise ParameterError(f"model.common has {len(model.common)} tasks, must have 0 for record-level privacy")
 
 
 def graph_shape(model: ModelConfig) -> GraphShape | None:
@@ -80,13 +84,30 @@ def layout_of(dataset: Dataset, model: ModelConfig) -> TensorLayout:
 def layout_for(bits: int, model: ModelConfig) -> TensorLayout:
     """Return the tensors of ``model``'s trunk on fingerprints of ``bits``, which a graph family does not read."""
     shape = graph_shape(model)
+    outputs = len(model.common)
     if shape is None:
-        return trunk_layout(bits, model.hidden)
-    return trunk_layout(ATOM_ROWS, model.hidden, graph_entries(ATOM_ROWS, model.hidden[0], shape))
+        return trunk_layout(bits, model.hidden, outputs=outputs)
+    return trunk_layout(ATOM_ROWS, model.hidden, graph_entries(ATOM_ROWS, model.hidden[0], shape), outputs=outputs)
 
 
 def trunk_of(dataset: Dataset, model: ModelConfig, generator: torch.Generator | None = None) -> Trunk:
     """Return a trunk of ``model``'s family for ``dataset``; without ``generator`` its weights are zero."""
     shape = graph_shape(model)
     rows = dataset.bits if shape is None else ATOM_ROWS
-    return Trunk(rows, model.hidden, dropout=model.dropout, generator=generator, graph=shape)
+    return Trunk(
+        rows, model.hidden, dropout=model.dropout, generator=generator, graph=shape, outputs=len(model.common)
+    )
+
+
+def fresh_heads(dataset: Dataset, scaling: Scaling, model: ModelConfig) -> Heads:
+    """Return fresh heads of the tasks of ``scaling``: a partner's own, or those that hand on the common tasks' outputs.
+
+    Raises:
+        InputError: some tasks are common, and one of these is not.
+    """
+    if not model.common:
+        return Heads.fresh(scaling, model.hidden[-1])
+    names = [dataset.tasks[task].name for task in scaling.tasks]
+    if foreign := sorted(set(names) - set(model.common)):
+        raise InputError(f"task {foreign[0]!r} is not among model.common: with common tasks, all must be")
+    return Heads.handing_on([model.common.index(name) for name in names], scaling, len(model.common))

@@ -53,7 +53,8 @@ def fine_tune(
     train, validation = (records_of(dataset, scaling, _cells(dataset, scaling, fold)) for fold in (Fold.TRAIN, Fold.VALIDATION))
     if not len(train):
         raise InputError(f"partner {owned.partner!r} has 0 training records of the model's tasks, must have >= 1")
-    trunk, heads = owned.model.network(), Heads(len(scaling), owned.model.hidden[-1])
+    trunk = owned.model.network()
+    heads = Heads(len(scaling), trunk.width)
     owned.model.heads[owned.number].load_into(heads)
     config = FederationConfig(batch=batch, learning_rate=learning_rate)
     trainer = PlainTrainer(Seat(partner=number, records=train, seed=seed), config=config)

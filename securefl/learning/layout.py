@@ -91,14 +91,17 @@ class TensorLayout:
         return found
 
 
-def trunk_layout(bits: int, hidden: tuple[int, ...], first: Entries | None = None) -> TensorLayout:
+def trunk_layout(bits: int, hidden: tuple[int, ...], first: Entries | None = None, *, outputs: int = 0) -> TensorLayout:
     """Return the layout of a trunk with hidden layers of sizes ``hidden`` above a first layer on ``bits`` inputs.
 
-    ``first`` lists the tensors of another kind of first layer, which ends in ``hidden[0]`` outputs.
+    ``first`` lists the tensors of another kind of first layer, which ends in ``hidden[0]`` outputs; ``outputs`` counts the
+    common tasks, if any.
     """
     entries: Entries = list(first or [("first.weight", (bits, hidden[0])), ("first.bias", (hidden[0],))])
     for i, (before, after) in enumerate(pairwise(hidden)):
         entries += [(f"layers.{i}.weight", (after, before)), (f"layers.{i}.bias", (after,))]
+    if outputs:
+        entries += [("outputs.weight", (outputs, hidden[-1])), ("outputs.bias", (outputs,))]
     return TensorLayout(tuple(entries))
 
 

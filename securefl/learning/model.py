@@ -74,6 +74,11 @@ class Model:
         return tuple(len(self.trunk[name]) for name in names)
 
     @property
+    def outputs(self) -> int:
+        """Number of common tasks, which are outputs of the trunk."""
+        return len(self.trunk["outputs.bias"]) if "outputs.bias" in self.trunk else 0
+
+    @property
     def graph(self) -> GraphShape | None:
         """Sizes of the message passing, ``None`` for a trunk on fingerprints."""
         if "first.bond" not in self.trunk:
@@ -91,7 +96,7 @@ class Model:
         Raises:
             ParameterError: a tensor is missing or has a shape that doesn't fit the others.
         """
-        trunk = Trunk(self.bits, self.hidden, graph=self.graph)
+        trunk = Trunk(self.bits, self.hidden, graph=self.graph, outputs=self.outputs)
         if missing := sorted(set(trunk.layout.names) - set(self.trunk)):
             raise ParameterError(f"trunk lacks {missing}")
         trunk.load(self.trunk)

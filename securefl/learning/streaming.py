@@ -57,7 +57,7 @@ def fit(
     place, owner = torch.device(device), shards.manifest.owner
     generator = torch.Generator().manual_seed(seed)
     trunk = Trunk(shards.manifest.bits, model.hidden, dropout=model.dropout, generator=generator).to(place)
-    heads = Heads(len(shards.scaling), trunk.width).to(place)
+    heads = Heads.fresh(shards.scaling, trunk.width).to(place)
     trainer = PlainTrainer(Seat(partner=owner.number, records=shards, seed=seed), config=training, device=place)
     losses = []
     for done in range(1, epochs + 1):

@@ -2,6 +2,11 @@
 
 All partners train the same trunk; only its tensors are aggregated. Nothing here protects it: what the first layer's
 update says about a partner's compounds is the subject of the guards and of the attacks.
+
+A consortium whose partners measured the same assays may share those tasks too: ``outputs`` is a linear layer on top with an
+output for each, which every partner's heads hand on. It costs privacy: the names are in the consortium's config, the trained
+outputs predict everybody's assays for whoever has the trunk, and an output's update says in which assay, and which way, a
+partner's labels differ from the shared model. Private heads tell none of that.
 """
 
 from __future__ import annotations
@@ -66,6 +71,7 @@ class Trunk(nn.Module):
         dropout: share of hidden units that are dropped while training.
         generator: where the first weights come from; ``None`` leaves zeros, for weights that are loaded.
         graph: reads graphs, whose atom table has ``bits`` rows, in the place of fingerprints.
+        outputs: number of common tasks, each a linear output of the last hidden layer, from zero like a head.
     """
 
     def __init__(
@@ -76,39 +82,42 @@ class Trunk(nn.Module):
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
         graph: GraphShape | None = None,
+        outputs: int = 0,
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1 or bits < 1:
             raise ParameterError(f"bits={bits} and hidden={hidden} must be >= 1, with at least one hidden layer")
-        self.layout: TensorLayout = trunk_layout(bits, hidden, graph_entries(bits, hidden[0], graph) if graph else None)
+        first = graph_entries(bits, hidden[0], graph) if graph else None
+        self.layout: TensorLayout = trunk_layout(bits, hidden, first, outputs=outputs)
         self.dropout = dropout
         self.first = GraphLayers(bits, hidden[0], graph) if graph else FirstLayer(bits, hidden[0])
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(hidden))
+        self.outputs = nn.Linear(hidden[-1], outputs) if outputs else None
         for name, parameter in self.named_parameters():
             nn.init.zeros_(parameter)
-            if generator is not None and name.endswith("weight"):
+            if generator is not None and name.endswith("weight") and not name.startswith("outputs."):
                 std = self.first.std if name == "first.weight" else (2.0 / parameter.shape[1]) ** 0.5
                 nn.init.normal_(parameter, std=std, generator=generator)
 
     @property
     def width(self) -> int:
-        """Size of the last hidden layer: what a head reads."""
+        """Size of the last layer: what a head reads."""
         return self.layout.tensors[-1][1][0]
 
     def forward(self, batch: SparseBatch, generator: torch.Generator | None = None) -> Tensor:
-        """Return the last hidden layer, shape (B, width); ``generator`` drives dropout, ``None`` turns it off."""
+        """Return the last layer, shape (B, width); ``generator`` drives dropout, ``None`` turns it off."""
         return self.hidden(self.first(batch), generator)
 
     def hidden(self, first: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the last hidden layer from the first layer's pre-activations, shape (B, width)."""
+        """Return the last layer from the first layer's pre-activations, shape (B, width)."""
         return self.above(torch.relu(first), generator)
 
     def above(self, active: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the last hidden layer from the first layer's activations (after ReLU), shape (B, width)."""
+        """Return the last layer from the first layer's activations (after ReLU), shape (B, width)."""
         state = dropped(active, self.dropout, generator)
         for layer in self.layers:
             state = dropped(torch.relu(layer(state)), self.dropout, generator)
-        return state
+        return state if self.outputs is None else self.outputs(state)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return copies of all tensors by name."""
