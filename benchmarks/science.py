@@ -3,8 +3,15 @@
     python -m benchmarks.science --minutes 9      as often as it says that cells are left
 
 Each training is a cell, kept in ``--cache``; a call trains cells until its minutes are over, then writes what is known to
-``results/science.json``. The recipe of the federation is chosen on MoleculeACE's VALIDATION fold with seed 0 among ``LEVERS``,
-for all data. Sums are in the clear (``plaintext``): exact schemes open the same quantised sums, bit for bit.
+``results/science.json``. The recipe of a federation is chosen on a VALIDATION fold with seed 0 among ``LEVERS``: MoleculeACE's
+for partners with assays of their own, for tox21 that of ten partners with common tasks. Sums are in the clear (``plaintext``):
+exact schemes open the same quantised sums, bit for bit.
+
+tox21's compounds are divided at random, so each partner measures the same twelve assays on its share. ``private``: each keeps
+heads of its own, which nobody else's labels reach. ``common``: the consortium shares the twelve outputs too, as kMoL's partners
+do, who share every weight. A random forest for each task on all data says what the fingerprints give. The quorum holds for all
+data together, before they are divided (a twentieth of a task has some ten actives, fewer than the default's 25); every partner
+is tested on all test compounds, so with common tasks each of the twelve counts once for each partner.
 """
 
 from __future__ import annotations
@@ -33,6 +40,7 @@ from securefl.evaluation.toolkit import toolkit_record
 from securefl.federation.references import train_alone, train_pooled
 from securefl.federation.releases import Trained
 from securefl.federation.training import train_federated
+from securefl.learning.baselines import SingleTaskParams, single_task_models
 from securefl.learning.model import predict
 from securefl.types import SystemRng
 
@@ -43,7 +51,14 @@ HIDDEN = (200, 64)
 LEVERS: dict[str, dict[str, object]] = {
     "24 rounds": {},
     "24 rounds, FedAdam": {"server_optimiser": "fedadam"},
+    "24 rounds, batch 32": {"batch": 32},
+    "24 rounds, batch 32, 3 epochs": {"batch": 32, "local_epochs": 3},
 }
+TUNED_ON: dict[str, tuple[str, tuple[str, ...]]] = {
+    "assays": ("moleculeace", ("24 rounds", "24 rounds, FedAdam")),
+    "panel": ("tox21-random-10-common", ("24 rounds", "24 rounds, batch 32", "24 rounds, batch 32, 3 epochs")),
+}
+"""By kind of consortium: on whose validation fold its recipe is chosen, and among which levers."""
 KMOL = {"central": 0.869, "2": 0.838, "5": 0.832, "10": 0.831, "20": 0.822}
 
 
@@ -64,24 +79,37 @@ class Cell:
 
 @cache
 def dataset_of(name: str, folder: Path) -> Dataset:
-    """Return the dataset ``name``: a loader's, or ``tox21-FOLDS-PARTNERS``."""
+    """Return the dataset ``name``: a loader's, or ``tox21-FOLDS-PARTNERS-HEADS``."""
     if name in LOADERS:
         return LOADERS[name](folder / "data")
-    _, folds, partners = name.split("-")
+    _, folds, partners, _ = name.split("-")
     return tox21(folds, int(partners), folder / "data")
 
 
-def config_of(cell: Cell) -> RunConfig:
+def kind_of(data: str) -> str:
+    """Return which kind of consortium has the dataset."""
+    return "assays" if data in LOADERS else "panel"
+
+
+def common_tasks(data: str, dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of the tasks that all partners share."""
+    return tuple(sorted({task.name for task in dataset.tasks})) if data.endswith("-common") else ()
+
+
+def config_of(cell: Cell, dataset: Dataset) -> RunConfig:
     """Return what the cell trains with."""
     federation = REFERENCE.model_copy(update={"seeds": (cell.seed,)})
     if cell.recipe:
         federation = FederationConfig.model_validate({**federation.model_dump(), **LEVERS[cell.recipe]})
-    return RunConfig(arms=("plaintext",), model=ModelConfig(hidden=HIDDEN), federation=federation)
+    model = ModelConfig(hidden=HIDDEN, common=common_tasks(cell.data, dataset))
+    return RunConfig(arms=("plaintext",), model=model, federation=federation)
 
 
 def train(cell: Cell, dataset: Dataset) -> tuple[list[Trained], NDArray[np.float32]]:
     """Return what the cell's training gave, and a prediction of every cell of ``dataset``."""
-    config, cells = config_of(cell), dataset.activities
+    config, cells = config_of(cell, dataset), dataset.activities
+    if cell.arm == "forest":
+        return [], single_task_models(dataset, params=SingleTaskParams(seed=cell.seed))
     if cell.arm == "pooled":
         found = [train_pooled(dataset, config=config, seed=cell.seed)]
         return found, predict(found[0].model, dataset, cells)
@@ -116,6 +144,7 @@ def run_cell(cell: Cell, folder: Path) -> None:
         "rounds": [one.rounds for one in trained],
         "best_round": [one.best_round for one in trained],
         "best_validation": [max(one.curve) for one in trained],
+        "curve": [one.curve for one in trained],
         "cpu_seconds": time.process_time() - started,
     }
     path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
@@ -128,41 +157,45 @@ def known(cell: Cell, folder: Path) -> dict[str, Any] | None:
 
 
 def tuning() -> list[Cell]:
-    """Return the cells that choose the recipe."""
-    return [Cell("moleculeace", "federated", 0, recipe) for recipe in LEVERS]
+    """Return the cells that choose the recipes."""
+    return [Cell(data, "federated", 0, recipe) for data, recipes in TUNED_ON.values() for recipe in recipes]
 
 
-def chosen(folder: Path) -> str | None:
-    """Return the lever with the best validation score, ``None`` until all are trained."""
-    scores = {cell.recipe: content["best_validation"][0] for cell in tuning() if (content := known(cell, folder))}
-    return max(scores, key=lambda recipe: scores[recipe]) if len(scores) == len(LEVERS) else None
+def chosen(folder: Path) -> dict[str, str]:
+    """Return for each kind of consortium the lever with the best validation score, nothing until all are trained."""
+    found: dict[str, dict[str, float]] = {kind: {} for kind in TUNED_ON}
+    for cell in tuning():
+        if (content := known(cell, folder)) is None:
+            return {}
+        found[kind_of(cell.data)][cell.recipe] = content["best_validation"][0]
+    return {kind: max(scores, key=lambda recipe: scores[recipe]) for kind, scores in found.items()}
 
 
 def studies() -> list[tuple[str, tuple[str, ...]]]:
-    """Return each dataset with its arms, in the order of training: MoleculeACE, tox21 at random, FS-Mol, tox21 by scaffold."""
+    """Return each dataset with its arms, in the order of training: tox21 by scaffold last, with common tasks alone."""
     arms = ("standalone", "federated", "pooled", "control")
-    panels = {
-        folds: [
-            (f"tox21-{folds}-{count}", ("federated",) if count > 1 else ("pooled",)) for count in (1, *TOX21_PARTNERS)
-        ]
-        for folds in ("random", "scaffold")
-    }
-    return [("moleculeace", arms), *panels["random"], ("fsmol", arms), *panels["scaffold"]]
+    return [("moleculeace", arms), *panels("random", ("common", "private")), ("fsmol", arms), *panels("scaffold", ("common",))]
 
 
-def cells(recipe: str) -> list[Cell]:
-    """Return every cell of the bar; federations use ``recipe``."""
-    return [
-        Cell(data, arm, seed, recipe if arm in ("federated", "control") else "")
-        for data, arms in studies()
-        for seed in SEEDS
-        for arm in arms
-    ]
+def panels(folds: str, heads: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return tox21 under one rule for folds: all data in one place, then divided, with each kind of heads."""
+    divided = [(f"tox21-{folds}-{count}-{kind}", ("federated",)) for kind in heads for count in TOX21_PARTNERS]
+    return [(f"tox21-{folds}-1-central", ("pooled", "forest")), *divided]
 
 
-def predictions(data: str, arm: str, recipe: str, folder: Path) -> list[NDArray[np.float32]]:
+def cell_of(data: str, arm: str, seed: int, recipes: dict[str, str]) -> Cell:
+    """Return the cell; federations, true or shuffled, use the recipe of their kind."""
+    return Cell(data, arm, seed, recipes[kind_of(data)] if arm in ("federated", "control") else "")
+
+
+def cells(recipes: dict[str, str]) -> list[Cell]:
+    """Return every cell of the bar."""
+    return [cell_of(data, arm, seed, recipes) for data, arms in studies() for seed in SEEDS for arm in arms]
+
+
+def predictions(data: str, arm: str, recipes: dict[str, str], folder: Path) -> list[NDArray[np.float32]]:
     """Return the arm's predictions of each seed, nothing until all seeds are trained."""
-    cells = [Cell(data, arm, seed, recipe if arm in ("federated", "control") else "") for seed in SEEDS]
+    cells = [cell_of(data, arm, seed, recipes) for seed in SEEDS]
     if any(known(cell, folder) is None for cell in cells):
         return []
     return [load_predictions(folder / "cells" / f"{cell.name}.npz", dataset_of(data, folder)) for cell in cells]
@@ -177,9 +210,9 @@ def compared(dataset: Dataset, arm: list[NDArray[np.float32]], rival: list[NDArr
     }
 
 
-def study(data: str, recipe: str, folder: Path) -> dict[str, Any] | None:
+def study(data: str, recipes: dict[str, str], folder: Path) -> dict[str, Any] | None:
     """Return a main study's comparisons, ``None`` until all of its cells are there."""
-    arms = {arm: predictions(data, arm, recipe, folder) for arm in ("standalone", "federated", "pooled", "control")}
+    arms = {arm: predictions(data, arm, recipes, folder) for arm in ("standalone", "federated", "pooled", "control")}
     if not all(arms.values()):
         return None
     dataset = dataset_of(data, folder)
@@ -213,38 +246,44 @@ def control(data: str, arms: dict[str, list[NDArray[np.float32]]], folder: Path)
     }
 
 
-def dense(recipe: str, folder: Path) -> dict[str, Any]:
-    """Return tox21's ROC-AUC for each fold rule and number of partners that is finished."""
+def dense(recipes: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Return tox21's metrics for each rule of folds, kind of heads and number of partners that is finished."""
     table: dict[str, Any] = {"published kMoL (random split, best checkpoint on test)": KMOL}
-    for data, (arm, *_) in studies():
-        if data in LOADERS:
+    for data, arms in studies():
+        if kind_of(data) != "panel":
             continue
-        found = predictions(data, arm, recipe, folder)
-        if found:
-            _, folds, count = data.split("-")
-            records = metric_records(Contest(dataset=dataset_of(data, folder), arm=found))
-            row = {record.name: {**record.value.model_dump(), "n_tasks": record.n_tasks} for record in records}
-            table.setdefault(folds, {})["central" if count == "1" else count] = row
+        for arm in arms:
+            found = predictions(data, arm, recipes, folder)
+            if found:
+                _, folds, count, heads = data.split("-")
+                row = table.setdefault(folds, {}).setdefault(arm if heads == "central" else heads, {})
+                row["central" if heads == "central" else count] = panel_row(data, found, folder)
     return table
+
+
+def panel_row(data: str, found: list[NDArray[np.float32]], folder: Path) -> dict[str, Any]:
+    """Return each metric's mean over tasks, its interval, and how many tasks had it."""
+    records = metric_records(Contest(dataset=dataset_of(data, folder), arm=found))
+    return {record.name: {**record.value.model_dump(), "n_tasks": record.n_tasks} for record in records}
 
 
 def report(folder: Path) -> dict[str, Any]:
     """Return everything that is known so far."""
-    recipe = chosen(folder)
-    tuned = {cell.recipe: known(cell, folder) for cell in tuning()}
+    recipes = chosen(folder)
     content: dict[str, Any] = {
         "seeds": SEEDS,
-        "levers_on_validation": tuned,
-        "recipe": recipe,
+        "levers_on_validation": {cell.name: known(cell, folder) for cell in tuning()},
+        "recipes": recipes,
         "toolkit": toolkit_record().model_dump(mode="json"),
     }
-    if recipe is None:
+    if not recipes:
         return content
-    spent = [found["cpu_seconds"] for cell in {*tuning(), *cells(recipe)} if (found := known(cell, folder))]
+    every = {*tuning(), *cells(recipes)}
+    spent = [found["cpu_seconds"] for cell in every if (found := known(cell, folder))]
     return content | {
-        "studies": {data: study(data, recipe, folder) for data in LOADERS},
-        "tox21": dense(recipe, folder),
-        "cells": {"finished": len(spent), "of": len({*tuning(), *cells(recipe)}), "cpu_seconds": round(sum(spent))},
+        "studies": {data: study(data, recipes, folder) for data in LOADERS},
+        "tox21": dense(recipes, folder),
+        "cells": {"finished": len(spent), "of": len(every), "cpu_seconds": round(sum(spent))},
     }
 
 
@@ -261,9 +300,8 @@ def main() -> None:
     while left and time.monotonic() < deadline:
         cell = left.pop(0)
         run_cell(cell, arguments.cache)
-        recipe = chosen(arguments.cache)
-        if not left and recipe is not None:
-            left = [cell for cell in cells(recipe) if known(cell, arguments.cache) is None]
+        if not left and (recipes := chosen(arguments.cache)):
+            left = [cell for cell in cells(recipes) if known(cell, arguments.cache) is None]
             left = [cell for cell in left if cell.name.startswith(arguments.only)]
     RESULT.write_text(json.dumps(report(arguments.cache), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"{len(left)} cells left")

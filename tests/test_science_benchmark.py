@@ -53,9 +53,18 @@ def test_validation_chooses_the_recipe_once_every_lever_is_trained(tmp_path: Pat
     (tmp_path / "cells").mkdir()
     cells = science.tuning()
     for number, cell in enumerate(cells):
-        assert science.chosen(tmp_path) is None
-        content = {"best_validation": [0.5 if number == len(cells) - 1 else 0.4]}
+        assert science.chosen(tmp_path) == {}
+        content = {"best_validation": [0.5 if number in (1, 3) else 0.4]}
         (tmp_path / "cells" / f"{cell.name}.json").write_text(json.dumps(content), encoding="utf-8")
-    assert science.chosen(tmp_path) == cells[-1].recipe
-    names = [cell.name for cell in science.cells(cells[-1].recipe)]
-    assert len(names) == len(set(names)) == 3 * (2 * 4 + 2 * 5)
+    chosen = science.chosen(tmp_path)
+    assert chosen == {"assays": cells[1].recipe, "panel": cells[3].recipe}
+    recipes = {(science.kind_of(cell.data), cell.recipe) for cell in science.cells(chosen) if cell.recipe}
+    assert recipes == set(chosen.items())
+    names = [cell.name for cell in science.cells(chosen)]
+    assert len(names) == len(set(names)) == 3 * (2 * 4 + 2 * 2 + 3 * 4)
+
+
+def test_common_tasks_are_those_of_the_whole_panel() -> None:
+    dataset = divided(whole(), 4, seed=4)
+    assert science.common_tasks("tox21-random-4-common", dataset) == tuple(f"assay {i}" for i in range(4))
+    assert science.common_tasks("tox21-random-4-private", dataset) == ()
