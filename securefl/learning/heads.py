@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.learning.cells import Scaling
+from securefl.learning.columns import Columns, whole
 from securefl.learning.gathered import cell_dots, gathering_pays
 
 
@@ -43,11 +44,15 @@ class Heads(nn.Module):
         return heads
 
     def forward(self, hidden: Tensor, row: Tensor, task: Tensor) -> Tensor:
-        """Return the outputs of cells, shape (m,): cell ``j`` is task ``task[j]`` of row ``row[j]`` of ``hidden``.
+        """Return the outputs of cells, shape (m,): cell ``j`` is task ``task[j]`` of row ``row[j]`` of ``hidden``."""
+        return self.of_columns([hidden], row, task)
+
+    def of_columns(self, hidden: Columns, row: Tensor, task: Tensor) -> Tensor:
+        """Return the outputs of cells as :meth:`forward` does, of a hidden layer in pieces.
 
         All outputs are computed and the labelled ones gathered, unless they are few among many (:mod:`.gathered`).
         """
         if gathering_pays(hidden, row, len(self.bias)):
             return cell_dots(hidden, self.weight, row, task) + self.bias.index_select(0, task)
-        logits = hidden @ self.weight.t() + self.bias
+        logits = whole(hidden) @ self.weight.t() + self.bias
         return logits.reshape(-1).index_select(0, row * len(self.bias) + task)

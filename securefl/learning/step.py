@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from securefl.config import FederationConfig
 from securefl.errors import InputError
+from securefl.learning.columns import Columns
 from securefl.learning.heads import Heads
 from securefl.learning.loss import CellBatch, Censoring, batch_loss
 from securefl.learning.sparse import SparseBatch
@@ -67,19 +68,24 @@ class TrainingStep:
         """
         self._optimiser.zero_grad(set_to_none=True)
         active = self._active(batch)
-        output = self._heads(self._trunk.above(active, dropout), cells.row, cells.task)
+        output = self._heads.of_columns(self._trunk.above(active, dropout), cells.row, cells.task)
         loss = batch_loss(output, cells, denominator=denominator, censoring=self._censoring)
         if not math.isfinite(value := loss.item()):
             raise InputError(f"training loss is {value}, must be finite: lower federation.learning_rate")
         loss.backward()  # type: ignore[no-untyped-call]
-        if self._table is not None and active.grad is not None:
-            gradient = self._table.step(active.grad, active.detach(), batch)
-            self._trunk.first.bias.grad = gradient if self._trunk.first.bias.requires_grad else None
+        if self._table is not None:
+            self._move_table(self._table, active, batch)
         self._optimiser.step()
         return value
 
-    def _active(self, batch: SparseBatch) -> Tensor:
-        """Return the first layer's activations; those of the table are a leaf, which collects the errors for its step."""
+    def _active(self, batch: SparseBatch) -> Columns:
+        """Return the first layer's activations; those of the table are leaves, which collect the errors for its step."""
         if self._table is None:
-            return torch.relu(self._trunk.first(batch))
-        return self._table.activations(batch, self._trunk.first.bias.detach()).requires_grad_()
+            return [torch.relu(self._trunk.first(batch))]
+        return [piece.requires_grad_() for piece in self._table.activations(batch, self._trunk.first.bias.detach())]
+
+    def _move_table(self, table: WeightTable, active: Columns, batch: SparseBatch) -> None:
+        errors = [piece.grad for piece in active if piece.grad is not None]
+        if errors:
+            gradient = table.step(errors, [piece.detach() for piece in active], batch)
+            self._trunk.first.bias.grad = gradient if self._trunk.first.bias.requires_grad else None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from securefl.errors import ParameterError
+from securefl.learning.columns import Columns, whole, widths_of
 from securefl.learning.graph import GraphLayers, GraphShape, graph_entries
 from securefl.learning.layout import TensorLayout, trunk_layout
 from securefl.learning.sparse import SparseBatch, bag_sum
@@ -32,19 +33,22 @@ deviance on validation rose from 0.418 to 0.463 (five partners, 24 rounds, one s
 """
 
 
-def dropped(hidden: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+def dropped(hidden: Columns, rate: float, generator: torch.Generator | None) -> Columns:
     """Return ``hidden`` after dropout with an explicit generator; without one (evaluation) as it is.
 
-    ``rate`` is rounded to a 256th: one random byte decides over a unit, which takes an eighth of the draws.
+    ``rate`` is rounded to a 256th: one random byte decides over a unit, which takes an eighth of the draws. The same units
+    are dropped however the columns are divided.
     """
     threshold = round(rate * 256)
     if generator is None or threshold == 0:
         return hidden
-    count = hidden.numel()
-    words = torch.empty((count + 7) // 8, dtype=torch.int64, device=hidden.device)
+    rows, widths = len(hidden[0]), widths_of(hidden)
+    count = rows * sum(widths)
+    words = torch.empty((count + 7) // 8, dtype=torch.int64, device=hidden[0].device)
     words.random_(-(2**63), None, generator=generator)
-    keep = words.view(torch.uint8)[:count].view(hidden.shape) >= threshold
-    return hidden * keep * (256.0 / (256 - threshold))
+    keep = words.view(torch.uint8)[:count].view(rows, -1) >= threshold
+    kept = 256.0 / (256 - threshold)
+    return [piece * chosen * kept for piece, chosen in zip(hidden, keep.split_with_sizes(widths, 1), strict=True)]
 
 
 class FirstLayer(nn.Module):
@@ -110,14 +114,14 @@ class Trunk(nn.Module):
 
     def hidden(self, first: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the last layer from the first layer's pre-activations, shape (B, width)."""
-        return self.above(torch.relu(first), generator)
+        return whole(self.above([torch.relu(first)], generator))
 
-    def above(self, active: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the last layer from the first layer's activations (after ReLU), shape (B, width)."""
+    def above(self, active: Columns, generator: torch.Generator | None = None) -> Columns:
+        """Return the last layer from the first one's activations (after ReLU), in pieces if there is no other layer."""
         state = dropped(active, self.dropout, generator)
         for layer in self.layers:
-            state = dropped(torch.relu(layer(state)), self.dropout, generator)
-        return state if self.outputs is None else self.outputs(state)
+            state = dropped([torch.relu(layer(whole(state)))], self.dropout, generator)
+        return state if self.outputs is None else [self.outputs(whole(state))]
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return copies of all tensors by name."""

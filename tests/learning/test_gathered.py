@@ -24,7 +24,7 @@ def made(rows: int, tasks: int, width: int, cells: int) -> tuple[Tensor, Tensor,
 def test_dots_and_gradients_are_the_dense_ones(cells: int) -> None:
     hidden, weight, row, task = made(12, 9, 16, cells)
     errors = torch.randn(cells, generator=torch.Generator().manual_seed(1))
-    dots = cell_dots(hidden, weight, row, task)
+    dots = cell_dots([hidden], weight, row, task)
     found = torch.autograd.grad((dots * errors).sum(), (hidden, weight))
     dense = (hidden @ weight.t())[row, task]
     expected = torch.autograd.grad((dense * errors).sum(), (hidden, weight))
@@ -33,13 +33,23 @@ def test_dots_and_gradients_are_the_dense_ones(cells: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_pieces_of_columns_are_the_undivided_layer() -> None:
+    hidden, weight, row, task = made(12, 9, 16, 40)
+    dots = cell_dots([hidden], weight, row, task)
+    expected = torch.autograd.grad(dots.square().sum(), (hidden, weight))
+    divided = cell_dots(hidden.split_with_sizes([7, 5, 4], 1), weight, row, task)
+    torch.testing.assert_close(divided, dots, rtol=1e-5, atol=1e-5)
+    for one, other in zip(torch.autograd.grad(divided.square().sum(), (hidden, weight)), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
 def test_it_pays_on_many_outputs_with_few_labels_in_order() -> None:
     hidden, row = torch.empty(1024, 256), torch.arange(1024).repeat_interleave(4)
-    assert gathering_pays(hidden, row, 300)
-    assert not gathering_pays(hidden, row, 60), "one label in fifteen"
-    assert not gathering_pays(hidden.flip(0), row.flip(0), 300), "rows that do not ascend"
-    assert not gathering_pays(hidden, row[:0], 300), "no label at all"
-    assert not gathering_pays(hidden[:128, :120], row[:400], 40), "a small product"
+    assert gathering_pays([hidden], row, 300)
+    assert not gathering_pays([hidden], row, 60), "one label in fifteen"
+    assert not gathering_pays([hidden.flip(0)], row.flip(0), 300), "rows that do not ascend"
+    assert not gathering_pays([hidden], row[:0], 300), "no label at all"
+    assert not gathering_pays([hidden[:128, :120]], row[:400], 40), "a small product"
 
 
 def test_heads_give_the_same_outputs_either_way(monkeypatch: pytest.MonkeyPatch) -> None:

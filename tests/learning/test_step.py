@@ -83,7 +83,7 @@ def test_fast_steps_are_the_plain_dense_ones(records: Records, optimiser: str, w
     parameters = [*plain.parameters(), *plain_heads.parameters()]
     slow = torch.optim.Adam(parameters, lr=1e-2) if optimiser == "adam" else torch.optim.SGD(parameters, lr=1e-2)
     batch, cells = records.batch(np.random.default_rng(1).permutation(RECORDS))
-    assert gathering_pays(torch.empty(RECORDS, trunk.width), cells.row, TASKS), "the path under test is the sparse one"
+    assert gathering_pays([torch.empty(RECORDS, trunk.width)], cells.row, TASKS), "the path under test is the sparse one"
     with fast.working():
         for _ in range(4):
             value = fast.step(batch, cells, denominator=RECORDS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from securefl.errors import ParameterError
+from securefl.learning.columns import whole
 from securefl.learning.sparse import SparseBatch
 from securefl.learning.trunk import Trunk, dropped
 
@@ -20,10 +22,13 @@ def test_weights_come_from_the_seed_alone() -> None:
     assert not np.array_equal(first["first.weight"], other["first.weight"])
 
 
+def dropped_whole(hidden: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    return whole(dropped([hidden], rate, generator))
+
+
 @pytest.mark.statistical
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
-    ones = torch.ones(400, 1000)
-    out = dropped(ones, 0.25, torch.Generator().manual_seed(0))
+    out = dropped_whole(torch.ones(400, 1000), 0.25, torch.Generator().manual_seed(0))
     # 400,000 units: five standard deviations are 0.0035 on the share.
     assert abs(float((out == 0).float().mean()) - 0.25) < 0.0035
     assert abs(float(out.mean()) - 1.0) < 0.005
@@ -32,11 +37,18 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 
 def test_dropout_needs_a_generator_and_repeats_with_it() -> None:
     hidden = torch.rand(9, 7, generator=torch.Generator().manual_seed(0))
-    assert dropped(hidden, 0.5, None) is hidden
-    assert dropped(hidden, 0.0, torch.Generator()) is hidden
-    one, two = (dropped(hidden, 0.5, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert dropped_whole(hidden, 0.5, None) is hidden
+    assert dropped_whole(hidden, 0.0, torch.Generator()) is hidden
+    one, two = (dropped_whole(hidden, 0.5, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(one, two)
-    assert not torch.equal(one, dropped(hidden, 0.5, torch.Generator().manual_seed(2)))
+    assert not torch.equal(one, dropped_whole(hidden, 0.5, torch.Generator().manual_seed(2)))
+
+
+def test_the_same_units_are_dropped_however_the_columns_are_divided() -> None:
+    hidden = torch.rand(9, 7, generator=torch.Generator().manual_seed(0))
+    pieces = dropped(hidden.split_with_sizes([3, 4], 1), 0.5, torch.Generator().manual_seed(1))
+    assert [piece.shape[1] for piece in pieces] == [3, 4]
+    assert torch.equal(whole(pieces), dropped_whole(hidden, 0.5, torch.Generator().manual_seed(1)))
 
 
 def test_forward_is_the_two_layer_network() -> None:
