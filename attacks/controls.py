@@ -39,7 +39,15 @@ def blind_scores(dataset: Dataset, candidates: Candidates, *, seed: int) -> tupl
     return np.asarray(bits @ weight, dtype=np.float64), held_out
 
 
-def _near_chance(name: str, arm: str | None, candidates: Candidates, score: NDArray[np.float64], because: str) -> ControlRecord:
+def _near_chance(
+    name: str,
+    arm: str | None,
+    candidates: Candidates,
+    score: NDArray[np.float64],
+    because: str,
+    *,
+    views: tuple[View, ...] = ("V4",),
+) -> ControlRecord:
     members, others = candidates.split(score)
     found = auc(members, others, clusters=candidates.clusters, confidence=CONTROL_CONFIDENCE)
     held = found.low <= 0.5 <= found.high
@@ -53,12 +61,12 @@ def _near_chance(name: str, arm: str | None, candidates: Candidates, score: NDAr
         ci_high=found.high,
         expected="the 99 % interval contains 0.5",
         because=because if held else f"{because}; it found {found.value:.3f} ({found.low:.3f} to {found.high:.3f})",
-        views=("V4",),
+        views=views,
     )
 
 
 def blind_control(dataset: Dataset, candidates: Candidates, *, seed: int) -> ControlRecord:
-    """Return the control that members can't be told apart by their structures alone."""
+    """Return the control that members can't be told apart by their structures alone: V0 and V4 have the same candidates."""
     score, held_out = blind_scores(dataset, candidates, seed=seed)
     half = Candidates(
         member=candidates.member[held_out],
@@ -67,7 +75,7 @@ def blind_control(dataset: Dataset, candidates: Candidates, *, seed: int) -> Con
         of_cell=np.zeros(0, dtype=np.int64),
     )
     because = "a classifier that never sees a model can't tell members from non-members"
-    return _near_chance("blind_membership", None, half, score[held_out], because)
+    return _near_chance("blind_membership", None, half, score[held_out], because, views=("V0", "V4"))
 
 
 def permuted_control(arm: str, candidates: Candidates, score: NDArray[np.float64], *, seed: int) -> ControlRecord:

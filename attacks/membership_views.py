@@ -17,6 +17,7 @@ from attacks.interface import AdversaryView
 from attacks.jobs import Desk, Job, not_run
 from attacks.membership import EXTREMITY, LIRA, LOSS, RMIA, Membership
 from attacks.membership_loss import membership_loss
+from attacks.overfit import overfit_control
 from attacks.private_shadows import shadow_privacy
 from attacks.shadow_losses import Shadows
 from attacks.shadows import shadows_of
@@ -146,6 +147,7 @@ def attack_membership(target: Target, desk: Desk) -> list[ControlRecord]:
     _put_jobs(target, desk, candidates, losses)
     return [
         blind_control(dataset, everyone, seed=seed),
+        overfit_control(dataset, everyone, seed=seed),
         permuted_control(target.arm, everyone, membership_loss(losses, everyone), seed=seed),
     ]
 

@@ -76,7 +76,7 @@ def test_plaintext_is_caught_and_its_controls_hold(finished: Finished, tiny_data
         assert found.ci_low > found.chance
         assert found.coordinates == ("scrambled" if view == "V2" else "clear")
         assert rows(record, name="union_of_bits", view=view, release="as-run")
-    held = {"blind_membership", "permuted_membership", "exposed_recovery", "planted_canaries"}
+    held = {"blind_membership", "overfit_model", "permuted_membership", "exposed_recovery", "planted_canaries"}
     assert {c.name for c in record.controls if c.held} == held
     assert record.conformance == ()
     assert read_record(AuditRecord, finished.out / "attacks" / "plaintext.json") == record

@@ -15,6 +15,7 @@ from attacks.candidates import Candidates, candidates_of, losses_with, non_membe
 from attacks.controls import blind_control, permuted_control
 from attacks.lira import lira
 from attacks.membership_loss import membership_loss
+from attacks.overfit import overfit_control, overfit_predictions
 from attacks.private_shadows import NormalLimit, shadow_plans
 from attacks.rmia import rmia
 from attacks.score import auc
@@ -131,6 +132,23 @@ def test_shadows_see_through_difficulty_and_find_nothing_where_nothing_is(chemis
     ):
         found = auc(*candidates.split(score))
         assert found.low <= 0.5 <= found.high
+
+
+@pytest.mark.statistical
+def test_a_model_that_overfits_is_caught_and_one_that_never_saw_its_members_is_not(chemistry: Dataset) -> None:
+    """The positive control holds; with members and non-members exchanged by a coin it fails, and says so."""
+    candidates = candidates_of(chemistry, "consortium", seed=0)
+    control = overfit_control(chemistry, candidates, seed=0)
+    assert control.held
+    predictions, used = overfit_predictions(chemistry, seed=0)
+    fold = chemistry.fold[chemistry.activities.compound]
+    seen = used & (fold == Fold.TRAIN)
+    assert np.abs(predictions[seen] - chemistry.activities.value[seen]).mean() < 0.05
+    assert set(np.unique(fold[used])) == {Fold.TRAIN, Fold.AUDIT}
+    drawn = dataclasses.replace(candidates, member=np.random.default_rng(1).permutation(candidates.member))
+    failed = overfit_control(chemistry, drawn, seed=0)
+    assert not failed.held
+    assert "says nothing" in failed.because
 
 
 @pytest.mark.statistical
