@@ -76,7 +76,7 @@ def test_nothing_settled_is_no_failure(report: ReportRecord) -> None:
 def test_performance_is_one_sentence_with_what_it_is_worth_alone_and_pooled(tmp_path: Path) -> None:
     run = write_run(tmp_path, arms=("standalone", "pooled", "plaintext", "dp"))
     told = answer(assemble(run)[0]).sentences[-1]
-    assert told.startswith("What it is worth (R²): 0.29 training alone; 0.17 (0.15 to 0.20) with dp, worse than alone, the best")
+    assert told.startswith("What it is worth (R²): 0.29 training alone; 0.17 (0.15 to 0.20) with dp, worse than alone, the")
     assert "0.41 (0.39 to 0.43) with plaintext, better than alone in" in told
     assert told.endswith("0.45 if all data were pooled, which nobody may do.")
 
