@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from attacks.activity import agree_with_activity
 from attacks.rows import Delta, Rows, denoised, distinct_rows, entry_noise, noise_floor, touched_rows
+from attacks.weight_decay import without_decay
 from securefl.errors import ParameterError
 from securefl.types import Progress, silent
 
@@ -171,7 +172,7 @@ def fingerprint_recovery(
         delta_w1: shape (bits, hidden units): one update, a sum of updates, or a sum minus one's own part. Its scale and sign
             don't matter.
         layer: the first layer that the step started from, weight (bits, hidden units) and bias; settles what binarity leaves
-            open.
+            open, and takes weight decay out of the update.
         noise: standard deviation of an entry's error; a quantiser's is its step / sqrt(12). ``None`` estimates it.
         seconds: stop searching after so much of this thread's time; what was found by then is returned.
         progress: told how many columns are binary.
@@ -189,6 +190,7 @@ def fingerprint_recovery(
     begin = time.thread_time()
     if layer is not None and layer[0].shape != delta_w1.shape:
         raise ParameterError(f"layer has shape {layer[0].shape}, must be the update's {delta_w1.shape}")
+    delta_w1 = delta_w1 if layer is None else without_decay(delta_w1, layer[0], noise=noise)
     delta_w1, noise = denoised(delta_w1, noise)
     rank, saturated, finished = delta_w1.shape[-1], True, True
     fingerprints, factors = _spread(delta_w1.shape, None, np.zeros((0, 0))), np.zeros((0, rank))

@@ -23,9 +23,9 @@ FLOAT_NOISE = 2.0**-20
 """Rounding of an update that was computed in float32, relative to its largest entry."""
 PROJECTED = 8
 FEWEST_ROWS = 100
+"""Under so many rows, equal lengths are no evidence of noise."""
 NOISY = 16
 """Noise of so many roundings is noise that somebody added."""
-"""Under so many rows, equal lengths are no evidence of noise."""
 Delta = NDArray[np.float32] | NDArray[np.float64]
 
 
