@@ -32,6 +32,6 @@ def test_an_infinite_epsilon_says_its_unit_and_clip_and_no_figure() -> None:
     bare, without = table.rows
     assert (bare[1].text, bare[1].order) == ("\u03b5 = \u221e", None)
     assert bare[4].text == "partner"
-    assert bare[5].note == "clipping norm 1.00"
+    assert bare[5].note == "clipping norm 1"
     # an arm that never claimed anything is told apart from one that clips
     assert (without[0].text, without[1].text) == ("masking", "none")
