@@ -36,10 +36,9 @@ def environments(mol: Chem.Mol, radius: int) -> NDArray[np.uint32]:
 def counted_environments(mol: Chem.Mol, radius: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     """Return :func:`environments` and how often each occurs, at most :data:`MOST`."""
     found = _generator(radius).GetSparseCountFingerprint(mol).GetNonzeroElements()
-    hashes = np.fromiter(found, dtype=np.int64, count=len(found)).astype(np.uint32)
-    counts = np.fromiter(found.values(), dtype=np.int64, count=len(found))
-    order = np.argsort(hashes)
-    return hashes[order], np.minimum(counts[order], MOST).astype(np.uint8)
+    # RDKit keeps them in a sorted map; whatever a later version does, they leave in ascending order.
+    pairs = np.array(sorted(found.items()), dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0].astype(np.uint32), np.minimum(pairs[:, 1], MOST).astype(np.uint8)
 
 
 def fold_counts(

@@ -34,10 +34,12 @@ from securefl.errors import ParameterError
 rdBase.DisableLog("rdApp.*")
 
 # RDKit's Python layer has no annotations; its C++ layer has.
-_inchikey: Callable[[Chem.Mol], str] = rdinchi.MolToInchiKey
+_inchikey: Callable[[Chem.Mol, str], str] = rdinchi.MolToInchiKey
 _scaffold: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.GetScaffoldForMol
 _generic: Callable[[Chem.Mol], Chem.Mol] = MurckoScaffold.MakeScaffoldGeneric
 
+WITHOUT_AUXILIARY = "/AuxNone"
+"""InChI's record of how the atoms were numbered goes into no key: a fourteenth of the time of a key."""
 MAX_SMILES_LEN = 5_000
 """A longer text is no small molecule, and parsing it could take minutes."""
 SKELETON_SIZE = 14
@@ -108,7 +110,7 @@ def _standardised(smiles: str, rules: Rules) -> Structure | Refusal:
     canonical = Chem.MolToSmiles(mol)
     # The result is a function of the canonical SMILES alone: batch, single and second run agree bit for bit.
     mol = parsed if canonical == smiles else Chem.MolFromSmiles(canonical)
-    inchikey = "" if mol is None else _inchikey(mol)
+    inchikey = "" if mol is None else _inchikey(mol, WITHOUT_AUXILIARY)
     if not inchikey:
         return Refusal("no InChIKey")
     return Structure(mol, inchikey, canonical, scaffold_of(mol, inchikey, generic=rules.generic_scaffold))
@@ -139,10 +141,12 @@ def _cleaned(mol: Chem.Mol, smiles: str, rules: Rules) -> Chem.Mol | Refusal:
         mol = tools.fragment.choose(mol)
     if mol.GetNumHeavyAtoms() > rules.max_heavy_atoms:
         return mol
-    if rules.normalise and mol.HasSubstructMatch(tools.unusual):
-        mol = tools.normalizer.normalize(mol)
-    if rules.uncharge and mol.HasSubstructMatch(tools.charged):
-        mol = tools.uncharger.uncharge(mol)
+    if mol.HasSubstructMatch(tools.unusual):
+        # A charge is unusual too, and the normaliser makes none in a molecule that it returns as it is.
+        if rules.normalise:
+            mol = tools.normalizer.normalize(mol)
+        if rules.uncharge and mol.HasSubstructMatch(tools.charged):
+            mol = tools.uncharger.uncharge(mol)
     if rules.tautomer:
         found = _tautomer(mol, tools, rules)
         if isinstance(found, Refusal):
