@@ -71,6 +71,16 @@ def test_the_committed_results_are_complete_and_draw(tmp_path: Path) -> None:
     assert {c["d"] for c in content["cells"]} == {10**4, 10**5, 10**6, 10**7}
     draw(content, tmp_path / "chart.svg")
     assert (tmp_path / "chart.svg").stat().st_size > 10_000
-    for bar in json.loads((RESULTS / "homomorphic.json").read_text(encoding="utf-8"))["bars"]:
+
+
+def test_the_committed_bars_hold_in_bytes_and_in_units_of_one_phe_encryption() -> None:
+    content = json.loads((RESULTS / "homomorphic.json").read_text(encoding="utf-8"))
+    assert len(content["phe_encryption_seconds"]) == 5
+    held = 0
+    for bar in content["bars"]:
         if bar["unit"] == "bytes/parameter":
             assert bar["value"] <= bar["bar"], bar
+        elif bar["scheme"] == "paillier" and bar.get("phe_encryptions_bar") is not None:
+            assert bar["phe_encryptions"] <= bar["phe_encryptions_bar"], bar
+            held += 1
+    assert held == 3
