@@ -288,6 +288,8 @@ def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
         notes += [_PRIVATE_NOTES[recipe.privacy.unit], "no validation score, no clip count is opened; the last round is taken"]
         if job.config.dp.refit_heads:
             notes.append("heads were fitted by their partners without noise at the end: epsilon is of what leaves a partner")
+        if _metrics_stay(job, recipe):
+            notes.append("its metrics stay at the partners: no epsilon prices them")
         if not isfinite(job.config.dp.epsilon):
             notes.append("epsilon is infinite: clipped alike, without noise and without a guarantee")
     return tuple(notes)
@@ -298,6 +300,11 @@ _PRIVATE_NOTES = {
     Unit.PARTNER: "each partner's share of integer noise is inside the sum; all partners weigh the same",
     Unit.CENTRAL: "a trusted aggregator sees every update and adds the noise: for comparison only",
 }
+
+
+def _metrics_stay(job: Job, recipe: Recipe | None) -> bool:
+    """Return whether an arm promises privacy of private data: no epsilon prices its metrics, so nobody opens them."""
+    return job.config.data.private and recipe is not None and recipe.privacy is not None
 
 
 def _warm_start(job: Job, recipe: Recipe | None) -> str | None:
@@ -324,8 +331,9 @@ def _departures(dataset: Dataset, trained: Trained | None) -> tuple[DepartureRec
 def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
     recipe, trained = recipe_of(job.arm), outcome.trained
     entry = Entry(
-        dataset=job.dataset, arm=job.arm, arms=job.arms, seeds=job.seeds, predictions=outcome.predictions, trained=trained
-    )
+        dataset=job.dataset, arm=job.arm, arms=job.arms, seeds=job.seeds, predictions=outcome.predictions, trained=trained,
+        opened=not _metrics_stay(job, recipe),
+    )  # fmt: skip
     found = assess(entry, config=job.config.metrics, rng=job.rng)
     first = trained[0] if trained and job.arm != STANDALONE else None
     # Noise inside the sum is no error of the sum; a private arm's clip counts stay at the partners.

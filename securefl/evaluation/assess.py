@@ -38,7 +38,10 @@ LEDGERS = "metric-ledgers"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A trained arm: its predictions of all cells, one vector a seed, and its models, seed after seed (none for forests)."""
+    """A trained arm: its predictions of all cells, one vector a seed, and its models, seed after seed (none for forests).
+
+    ``opened`` false keeps its metrics at the partners, with the auditor of the simulation.
+    """
 
     dataset: Dataset
     arm: str
@@ -46,6 +49,7 @@ class Entry:
     seeds: tuple[int, ...]
     predictions: Sequence[NDArray[np.float32]]
     trained: Sequence[Trained] = ()
+    opened: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ def assess(entry: Entry, *, config: MetricsConfig, rng: Rng) -> Assessment:
             subgroups=subgroup_records(contest),
             conformal=conformal_records(contest, _unannotated(entry)),
         ),
-        consortium=_consortium(entry, contest, config, rng),
+        consortium=_consortium(entry, contest, config, rng) if entry.opened else None,
     )
 
 

@@ -12,7 +12,8 @@ the clusters of the simulation; partners that share the key of the folds can dra
 
 NOT protected: the sums themselves. A bin of one task says that some partner has such a task, not which. A partner that lies
 about its metrics is believed. With as many colluders as the policy tolerates, at least ``minimum`` partners stay mixed. An
-arm's epsilon prices what its training compounds release; metrics are of TEST compounds, and no epsilon prices them.
+arm's epsilon prices what its training compounds release, and no epsilon prices metrics: of an arm that promises privacy of
+private data they are not opened at all.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ restarts together, with the budget ``dp.total_epsilon``; an arm without a price 
 which is the partners' own written word that nothing is guaranteed. The standalone and single-task references release nothing.
 
 What is priced is what leaves a partner for the operator: its noised updates. Clip counts, support counts, losses and scores of
-a private arm stay at the partner or with the auditor of the simulation. The auditor's own reports, attacks included, are no
-release as long as they stay with the auditor; publish them, and they must be charged like everything else.
+a private arm stay at the partner or with the auditor of the simulation; on private data so do its metrics. The auditor's
+own reports, attacks included, are no release as long as they stay with the auditor; publish them, and they must be charged
+like everything else.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def test_a_record_level_arm_leaves_a_ledger_at_every_partner(dataset: Dataset, t
     assert record.dp.epsilon_lower is not None
     assert 2.9 < record.dp.epsilon_lower <= record.dp.epsilon <= 3.0
     assert (record.clipped, record.withheld_bits) == (None, None)
+    assert record.consortium is not None
     for number in (1, 2, 3):
         state = read_ledger(arm_folder(tmp_path, "dp=3") / "seed-0" / "ledgers" / f"partner-{number}.jsonl")
         assert (state.budget.epsilon, state.budget.unit, len(state.releases)) == (3.0, "record", 1)
@@ -93,7 +94,10 @@ def test_a_killed_arm_on_public_data_starts_again_and_keeps_the_old_ledger(datas
 
 def test_on_private_data_arms_compose_until_the_budget_is_spent(dataset: Dataset, tmp_path: Path) -> None:
     chosen = config(private=True, total_epsilon=4.5)
-    train(dataset, "dp=3", chosen, tmp_path)
+    record = train(dataset, "dp=3", chosen, tmp_path)
+    # the operator opens no number without a price: on public data the same arm's metrics are opened
+    assert record.consortium is None
+    assert "its metrics stay at the partners: no epsilon prices them" in record.notes
     train(dataset, "dp=1", chosen, tmp_path)
     state = read_ledger(tmp_path / "ledgers" / "partner-3.jsonl")
     assert [release.arm for release in state.releases] == ["dp=3", "dp=1"]
