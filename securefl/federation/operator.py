@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from securefl.errors import AbortReason, ProtocolAbort
-from securefl.federation.server_optimiser import FedAvg, ServerOptimiser
-from securefl.learning.layout import TensorLayout, model_hash
+from securefl.federation.server_optimiser import ServerOptimiser
+from securefl.federation.shared_trunk import SharedTrunk
+from securefl.learning.layout import TensorLayout
 from securefl.secagg import RoundResult
 
 
@@ -33,17 +33,21 @@ class Operator:
         patience: int,
         server: ServerOptimiser | None = None,
     ) -> None:
-        self.trunk = {name: trunk[name].astype(np.float32) for name in layout.names}
+        self.shared = SharedTrunk(trunk, layout=layout, aggregated=aggregated, server=server)
         self.best = dict(self.trunk)
         self.best_round = 0
         self.curve: tuple[float, ...] = ()
-        self.server: ServerOptimiser = server or FedAvg()
-        self._layout, self._aggregated, self._patience = layout, aggregated, patience
+        self._patience = patience
+
+    @property
+    def trunk(self) -> dict[str, NDArray[np.float32]]:
+        """The current trunk."""
+        return self.shared.tensors
 
     @property
     def model_hash(self) -> bytes:
         """32 bytes over architecture and weights, to which the round is bound."""
-        return model_hash(self._layout, self.trunk)
+        return self.shared.model_hash
 
     @property
     def score_hash(self) -> bytes:
@@ -56,11 +60,7 @@ class Operator:
         Raises:
             ProtocolAbort: the opened weight is not positive, so there is no mean.
         """
-        if result.weight < 1:
-            raise ProtocolAbort(AbortReason.MALFORMED, round=round, detail=f"opened weight={result.weight} must be >= 1")
-        move = self._aggregated.unflatten(self.server.step(result.total / result.weight))
-        for name, delta in move.items():
-            self.trunk[name] = (self.trunk[name] + delta).astype(np.float32)
+        self.shared.apply(result, round=round)
 
     def judge(self, score: float, *, round: int) -> bool:
         """Take the opened validation score of this round's trunk; return whether it is the best so far."""

@@ -19,12 +19,14 @@ from securefl.chem.dataset import Dataset, Fold
 from securefl.config import RunConfig
 from securefl.errors import InputError
 from securefl.federation.guards import SupportGuard
+from securefl.federation.shared_trunk import SharedTrunk
 from securefl.learning.cells import records_of, scaling_of
 from securefl.learning.family import fresh_heads, trunk_of
 from securefl.learning.layout import TensorLayout
 from securefl.learning.local import LocalTrainer, PlainTrainer, PrivateTraining, Seat
 from securefl.learning.model import PartnerHeads
 from securefl.learning.validation import NullModel, explained_deviance
+from securefl.secagg import RoundResult
 
 FEWEST_RECORDS = 2
 """An update on a single compound is that compound's fingerprint."""
@@ -54,9 +56,13 @@ class Terms:
 
 
 class Partner:
-    """One partner's side of a run; ``number`` counts from 0."""
+    """One partner's side of a run; ``number`` counts from 0.
 
-    def __init__(self, dataset: Dataset, number: int, terms: Terms) -> None:
+    ``expected`` is its own copy of the shared trunk: it trains on no other. Without one (a partner by itself, not in a
+    federation) it trains on what it is given.
+    """
+
+    def __init__(self, dataset: Dataset, number: int, terms: Terms, expected: SharedTrunk | None = None) -> None:
         config, device = terms.config, torch.device(terms.device)
         self.number = number
         self.name = dataset.partners[number]
@@ -83,6 +89,7 @@ class Partner:
             # trainer counts what was paid for, and is the same one throughout.
             self._trainer, self._starter = (PlainTrainer(seat, config=config.federation, device=device) for _ in range(2))
         self.guard = SupportGuard.of(self._train.support, k=terms.guard_k) if terms.guard_k is not None else None
+        self.expected = expected
         self._shared: dict[str, NDArray[np.float32]] = {}
         self.seconds = 0.0
 
@@ -96,8 +103,14 @@ class Partner:
         """Number of its validation cells: its weight in the score."""
         return self._validation.cells
 
-    def receive(self, trunk: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take the shared trunk; the local one is overwritten, so a withheld row is the shared one again."""
+    def receive(self, trunk: Mapping[str, NDArray[np.float32]], *, round: int = 0) -> None:
+        """Take the shared trunk; the local one is overwritten, so a withheld row is the shared one again.
+
+        Raises:
+            ProtocolAbort: it is not the trunk that this partner worked out; nothing was taken.
+        """
+        if self.expected is not None:
+            self.expected.require(trunk, round=round, party=self.number + 1)
         self._shared = dict(trunk)
         self._trunk.load(trunk)
 
@@ -117,6 +130,15 @@ class Partner:
         for parameter in trained:
             parameter.requires_grad_(True)
         self.seconds += time.thread_time() - started
+
+    def follow(self, result: RoundResult, *, round: int) -> None:
+        """Work out the next trunk from what ``round`` opened, also where this partner was absent.
+
+        Raises:
+            ProtocolAbort: the opened weight is not positive.
+        """
+        if self.expected is not None:
+            self.expected.apply(result, round=round)
 
     def update(self) -> NDArray[np.float32]:
         """Train locally and return the delta of the aggregated tensors, float32, shape (layout.size,).

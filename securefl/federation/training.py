@@ -23,6 +23,7 @@ from securefl.federation.partner import Partner, Terms
 from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
 from securefl.federation.releases import Exchange, FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
 from securefl.federation.server_optimiser import server_optimiser
+from securefl.federation.shared_trunk import SharedTrunk
 from securefl.federation.starts import first_trunk, heads_of
 from securefl.federation.sum_noise import SumNoise
 from securefl.federation.threads import threads_for
@@ -83,7 +84,7 @@ class _Federation:
     def round(self, number: int) -> RoundTrace:
         """Hand out the trunk, train everywhere, aggregate, and move the trunk."""
         before = dict(self.operator.trunk)
-        updates = dict(zip(self.clients, self._train(), strict=True))
+        updates = dict(zip(self.clients, self._train(number), strict=True))
         weights = self.weights([partner.records if self.noise is None else 1 for partner in self.present])
         sent: dict[ClientId, NDArray[np.float32]] = {}
         model, encode = self.operator.model_hash, self.noise.encoder(self.rng, sent) if self.noise else None
@@ -92,7 +93,10 @@ class _Federation:
             # What was handed to aggregation is the clipped and noised vector: attacks must not read a better one.
             updates, result = sent, self.noise.finished(result, rng=self.rng)
         self.operator.apply(result, round=number)
-        self._hand_out()
+        for partner in self.partners:
+            if partner.number not in self.gone:
+                partner.follow(result, round=number)
+        self._hand_out(number)
         return RoundTrace(
             round=number, names=self.layout.names, before=before, updates=updates, weights=weights, result=result,
             setup=self.setup,
@@ -138,13 +142,13 @@ class _Federation:
         taken, self.exchanges = tuple(self.exchanges), []
         return taken
 
-    def _hand_out(self) -> None:
+    def _hand_out(self, number: int) -> None:
         for partner in self.present:
-            partner.receive(self.operator.trunk)
+            partner.receive(self.operator.trunk, round=number)
 
-    def _train(self) -> list[NDArray[np.float32]]:
+    def _train(self, number: int) -> list[NDArray[np.float32]]:
         """Return the update of every partner that takes part."""
-        self._hand_out()
+        self._hand_out(number)
         if self.in_turn:
             return [partner.update() for partner in self.present]
         with threads_for(max(1, len(self.present))) as pool:
@@ -235,7 +239,9 @@ def _assemble(
     dataset: Dataset, layout: TensorLayout, terms: Terms, protocol: _Protocol, start: Model | None
 ) -> _Federation:
     """Return all parties, the partners with the heads of ``start`` where it has any."""
-    partners = [Partner(dataset, number, terms) for number in range(len(dataset.partners))]
+    # Each partner works out the trunk by itself; what the operator hands out is compared with it.
+    numbers = range(len(dataset.partners))
+    partners = [Partner(dataset, number, terms, _expected(dataset, layout, terms, start)) for number in numbers]
     operator = Operator(
         first_trunk(dataset, terms.config, terms.seed, start),
         layout=layout,
@@ -264,6 +270,15 @@ def _assemble(
         noise=protocol.noise,
         # Noise must come from the generator in a fixed order, so private trainers take turns.
         in_turn=terms.private is not None,
+    )
+
+
+def _expected(dataset: Dataset, layout: TensorLayout, terms: Terms, start: Model | None) -> SharedTrunk:
+    return SharedTrunk(
+        first_trunk(dataset, terms.config, terms.seed, start),
+        layout=layout,
+        aggregated=terms.layout,
+        server=server_optimiser(terms.config.federation),
     )
 
 

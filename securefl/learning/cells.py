@@ -182,8 +182,9 @@ def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records
     """Return ``cells`` of one partner grouped by compound, scaled by its ``scaling``.
 
     Raises:
-        InputError: a cell belongs to a task that ``scaling`` doesn't list.
+        InputError: a cell belongs to a task that ``scaling`` doesn't list, or the fingerprints are counts.
     """
+    _require_bits(dataset)
     local = np.full(len(dataset.tasks), -1, dtype=np.int64)
     local[scaling.tasks] = np.arange(len(scaling))
     # Sorted by compound, then task: the order of the cells in the table must not reach the result.
@@ -204,6 +205,16 @@ def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records
         graphs=dataset.graphs,
         weight=_weights(dataset, scaling),
     )
+
+
+def _require_bits(dataset: Dataset) -> None:
+    """Refuse counts: the first layer adds up the rows of the bits that are there, and would read every count as 1."""
+    counts = dataset.fingerprints.data
+    if len(counts) and (counts != 1).any():
+        raise InputError(
+            f"dataset {dataset.name!r} has counts up to {int(counts.max())}, training reads bits alone: prepare it without "
+            "counts=true ('securefl data export --form matrices' hands counts to other tools)"
+        )
 
 
 def _weights(dataset: Dataset, scaling: Scaling) -> NDArray[np.float32] | None:

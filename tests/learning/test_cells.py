@@ -128,3 +128,11 @@ def test_class_other_than_0_or_1_is_refused() -> None:
 def test_cells_of_another_partner_are_refused(tiny_dataset: Dataset) -> None:
     with pytest.raises(InputError, match="tasks of another partner"):
         records_of(tiny_dataset, scaling_of(tiny_dataset, 0), tiny_dataset.cells(1, Fold.TRAIN))
+
+
+def test_counts_are_refused_where_bits_are_read(tiny_dataset: Dataset) -> None:
+    counts = tiny_dataset.fingerprints.copy()
+    counts.data[3] = 9
+    dataset = dataclasses.replace(tiny_dataset, fingerprints=counts)
+    with pytest.raises(InputError, match="has counts up to 9, training reads bits alone: prepare it without counts=true"):
+        records_of(dataset, scaling_of(dataset, 0), dataset.cells(0, Fold.TRAIN))
