@@ -162,7 +162,7 @@ class DpConfig(Section):
     local_start: int = Field(0, ge=0, description="partner-local warm start: epochs on the own heads alone before round 1")
     refit_heads: bool = Field(False, description="at the end each partner fits its heads without noise; they never leave it")
     total_epsilon: float | None = Field(None, gt=0, description="private data: what all arms together may spend")
-    ledgers: str | None = Field(None, description="private data: folder of the partners' ledgers, in the run by default")
+    ledgers: str | None = Field(None, description="private data: folder of the partners' ledgers, which all runs on them share")
 
 
 class AttackConfig(Section):

@@ -2,9 +2,10 @@
 
 A whole training is charged before its first step: a run that is killed has paid for what it may have released. On data that the
 config declares public, arms and seeds are alternatives that nobody has to add up: each training has ledgers of its own, and a
-killed one's are set aside, never overwritten. On private data there is one ledger for each partner, for all arms, seeds and
-restarts together, with the budget ``dp.total_epsilon``; an arm without a price is refused, unless that budget is infinite,
-which is the partners' own written word that nothing is guaranteed. The standalone and single-task references release nothing.
+killed one's are set aside, never overwritten. On private data there is one ledger for each partner, in the folder
+``dp.ledgers``, for all arms, seeds, restarts and runs together, with the budget ``dp.total_epsilon``; an arm without a price is
+refused, unless that budget is infinite, which is the partners' own written word that nothing is guaranteed. The standalone and
+single-task references release nothing.
 
 What is priced is what leaves a partner for the operator: its noised updates. Clip counts, support counts, losses and scores of
 a private arm stay at the partner or with the auditor of the simulation; on private data so do its metrics. The auditor's
@@ -118,7 +119,7 @@ def require_price(arm: str, recipe: Recipe | None, config: RunConfig) -> None:
 
     Raises:
         BudgetExceededError: it would.
-        ParameterError: the data are private and no budget is set.
+        ParameterError: the data are private, and no budget is set, or no ledger that other runs on the same data share.
     """
     if not config.data.private or arm in HARMLESS:
         return
@@ -128,6 +129,8 @@ def require_price(arm: str, recipe: Recipe | None, config: RunConfig) -> None:
         raise BudgetExceededError(f"arm {arm!r} on private data releases without a price: epsilon=inf must be <= {total}")
     if total is None:
         raise ParameterError(f"dp.total_epsilon must be set for arm {arm!r}: what all arms on private data may spend together")
+    if config.dp.ledgers is None and total != inf:
+        raise ParameterError("dp.ledgers must be set: a ledger inside one run does not know what another run has spent")
 
 
 def charge(privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: RunConfig, training: Training) -> None:

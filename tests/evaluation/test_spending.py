@@ -93,7 +93,7 @@ def test_a_killed_arm_on_public_data_starts_again_and_keeps_the_old_ledger(datas
 
 
 def test_on_private_data_arms_compose_until_the_budget_is_spent(dataset: Dataset, tmp_path: Path) -> None:
-    chosen = config(private=True, total_epsilon=4.5)
+    chosen = config(private=True, total_epsilon=4.5, ledgers=str(tmp_path / "ledgers"))
     record = train(dataset, "dp=3", chosen, tmp_path)
     # the operator opens no number without a price: on public data the same arm's metrics are opened
     assert record.consortium is None
@@ -105,19 +105,22 @@ def test_on_private_data_arms_compose_until_the_budget_is_spent(dataset: Dataset
     assert 3.0 < state.spent.upper < 4.0
     with pytest.raises(BudgetExceededError, match=r"after this release must be <= 4\.5"):
         train(dataset, "dp=4", chosen, tmp_path)
-    # a restart of an arm is another release of it
-    with pytest.raises(BudgetExceededError):
-        train(dataset, "dp=3", chosen, tmp_path)
+    # a restart of an arm is another release of it, and so is another run
+    for run in (tmp_path, tmp_path / "another-run"):
+        with pytest.raises(BudgetExceededError):
+            train(dataset, "dp=3", chosen, run)
     assert not (tmp_path / "arms" / "dp=4").exists()
 
 
 def test_unpriced_arms_are_refused_on_private_data_before_anything_is_written(dataset: Dataset, tmp_path: Path) -> None:
-    chosen = config(private=True, total_epsilon=8.0)
+    chosen = config(private=True, total_epsilon=8.0, ledgers=str(tmp_path / "ledgers"))
     for arm in ("masking", "masking+guard", "pooled", "plaintext", "dp=inf"):
         with pytest.raises(BudgetExceededError, match="releases without a price"):
             train(dataset, arm, chosen, tmp_path)
     with pytest.raises(ParameterError, match=r"dp\.total_epsilon must be set"):
         train(dataset, "dp", config(private=True), tmp_path)
+    with pytest.raises(ParameterError, match=r"dp\.ledgers must be set"):
+        train(dataset, "dp", config(private=True, total_epsilon=8.0), tmp_path)
     assert list(tmp_path.iterdir()) == []
     for arm in ("standalone", "single-task"):
         require_price(arm, recipe_of(arm), chosen)
@@ -140,7 +143,7 @@ def test_what_an_arm_cannot_keep_is_refused(dataset: Dataset, tmp_path: Path) ->
         with pytest.raises(ParameterError, match=message):
             train(dataset, arm, config(**changes), tmp_path)
     with pytest.raises(ParameterError, match="must be the arm's"):
-        train(dataset, "partner-dp", config(private=True, total_epsilon=9.0), tmp_path)
+        train(dataset, "partner-dp", config(private=True, total_epsilon=9.0, ledgers=str(tmp_path / "l")), tmp_path)
 
 
 def test_a_public_warm_start_gives_the_trunk_and_no_heads(dataset: Dataset, tmp_path: Path) -> None:
@@ -166,7 +169,7 @@ def replace_hidden(chosen: RunConfig) -> RunConfig:
 
 
 def test_another_dataset_is_another_entry(dataset: Dataset, tmp_path: Path) -> None:
-    chosen = config(private=True, total_epsilon=20.0)
+    chosen = config(private=True, total_epsilon=20.0, ledgers=str(tmp_path / "ledgers"))
     train(dataset, "dp=2", chosen, tmp_path)
     train(replace(dataset, sha256="ff" * 32), "dp=2", chosen, tmp_path)
     state = read_ledger(tmp_path / "ledgers" / "partner-1.jsonl")
