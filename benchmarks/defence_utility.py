@@ -29,9 +29,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from benchmarks.defences import DEFENCES, Defence, Part
 from benchmarks.defences import RESULT as LEAKS
 from benchmarks.environment import environment
+from benchmarks.first_layer_defences import DEFENCES, Defence, Part
 from securefl.chem.dataset import Dataset, Fold
 from securefl.chem.moleculeace import default_dataset
 from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig

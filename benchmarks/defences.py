@@ -8,7 +8,9 @@ the release on which an unguarded arm is far above chance. Each defence acts on 
 is opened. Attacked are one partner's update (V3) and the sum
 without the attacker's own part (V1), with the attacks of the suite and their scorers: union of bits (3), exact recovery (4),
 labels (5), molecules in a public library that holds half of the compounds (6), and the bits that one partner alone brings to
-the sum (7). ``at_chance`` says that the pooled 95 % interval holds what guessing reaches, or that nothing was left to score.
+the sum (7). ``support_pattern`` is what the pattern of withheld rows reveals by itself: members are told from public
+compounds by the share of their bits whose rows were opened. ``at_chance`` says that the pooled 95 % interval holds what
+guessing reaches, or that nothing was left to score.
 
 What it is not: utility. ``kept`` is the cosine between the mean update with the defence and without it, a proxy; the price in
 performance is in :mod:`benchmarks.defence_utility`. Pooled counts treat compounds of one batch as independent. Freezing the
@@ -21,8 +23,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from attacks import clopper_pearson
+from attacks import clopper_pearson, tpr_at_fpr, union_of_bits
 from attacks.differential import BITS, Differences
 from attacks.first_layer import LABELS, RECOVERY, UNION
 from attacks.interface import AdversaryView, Attack, Claims, Fact
@@ -41,6 +42,7 @@ from attacks.molecule_lookup import MOLECULES
 from attacks.score import Score
 from attacks.view import Truth
 from benchmarks.environment import environment
+from benchmarks.first_layer_defences import DEFENCES, EACH, RATE, Defence, Part, Update
 from securefl.chem.fingerprint import fingerprints
 from securefl.files import write_to_disk
 from securefl.learning.heads import Heads
@@ -49,121 +51,19 @@ from securefl.learning.trunk import Trunk
 
 SEED = 20261121
 """The day on which the benchmark was written: any number would do."""
-BITS_LEN, HIDDEN, TASKS, PARTNERS, EACH = 32_768, (400, 120), 8, 3, 40
-RATE, STEP, SECONDS, DECOYS = 0.1, 2.0**-21, 2.0, 1000
-LARGE = 640
-"""Compounds of a large or accumulated batch: more than the layer has units."""
-ADAM_RATE, ADAM_FLOOR = 1e-3, 1e-8
+BITS_LEN, HIDDEN, TASKS, PARTNERS = 32_768, (400, 120), 8, 3
+STEP, SECONDS, DECOYS = 2.0**-21, 2.0, 1000
 RESULT = Path(__file__).with_name("results") / "defences.json"
-Update = NDArray[np.float32]
 METRICS = {
     "union_of_bits": "single_compound_recall",
     "fingerprint_recovery": "exact",
     "label_inference": "accuracy",
     "molecule_lookup": "published_named",
     "differential_bits": "single_partner_recall",
+    "support_pattern": "tpr_at_fpr_1pct",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One partner's compounds: ``smiles``, fingerprints, int8 labels, and its ``update`` (bits, h)."""
-
-    smiles: tuple[str, ...]
-    matrix: sp.csr_matrix
-    label: NDArray[np.int8]
-    update: Update
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defence:
-    """``send`` changes what a partner sends; a row is opened if at least ``owners`` partners touched it.
-
-    ``adam`` steps by Adam instead of plain SGD, ``each`` is how many compounds a partner steps on.
-    """
-
-    name: str
-    send: Callable[[Part, np.random.Generator], Update]
-    owners: int = 1
-    adam: bool = False
-    each: int = EACH
-
-    def sends(self, part: Part, draw: np.random.Generator) -> Update:
-        """Return what ``part`` hands to aggregation after its step."""
-        return self.send(replace(part, update=adam_step(part.update)) if self.adam else part, draw)
-
-
-def support(k: int) -> Callable[[Part, np.random.Generator], Update]:
-    """Withhold rows of bits that fewer than ``k`` of the partner's compounds have."""
-    return lambda part, draw: np.where((np.asarray(part.matrix.sum(axis=0)).ravel() >= k)[:, None], part.update, 0)
-
-
-def row_norms(part: Part, draw: np.random.Generator) -> Update:
-    """Clip every row to the median length of the touched ones."""
-    size = np.linalg.norm(part.update, axis=1)
-    most = np.median(size[size > 0])
-    factor = np.minimum(1.0, most / np.maximum(size, 1e-30)).astype(np.float32)
-    return np.asarray(part.update * factor[:, None])
-
-
-def whole_norm(part: Part, draw: np.random.Generator) -> Update:
-    """Clip the whole update to half its length."""
-    return part.update * np.float32(0.5)
-
-
-def signs(part: Part, draw: np.random.Generator) -> Update:
-    """Send the sign of each coordinate, at the mean size of the touched ones."""
-    touched = part.update[part.update != 0]
-    return np.sign(part.update) * np.float32(np.abs(touched).mean())
-
-
-def largest(share: float) -> Callable[[Part, np.random.Generator], Update]:
-    """Send the largest ``share`` of the touched coordinates."""
-
-    def send(part: Part, draw: np.random.Generator) -> Update:
-        size = np.abs(part.update)
-        return np.where(size >= np.quantile(size[size > 0], 1 - share), part.update, 0)
-
-    return send
-
-
-def noise(ratio: float) -> Callable[[Part, np.random.Generator], Update]:
-    """Add normal noise of ``ratio`` times the root mean square of touched coordinates to every one."""
-
-    def send(part: Part, draw: np.random.Generator) -> Update:
-        size = np.sqrt(np.mean(np.square(part.update[part.update != 0])))
-        return part.update + draw.normal(0, ratio * size, part.update.shape).astype(np.float32)
-
-    return send
-
-
-def adam_step(update: Update) -> Update:
-    """Return Adam's first step on the gradient of a plain step: every touched coordinate moves by the rate, nearly."""
-    gradient = -update / np.float32(RATE)
-    return np.asarray(-ADAM_RATE * gradient / (np.abs(gradient) + np.float32(ADAM_FLOOR)), dtype=np.float32)
-
-
-def as_is(part: Part, draw: np.random.Generator) -> Update:
-    """Send the update."""
-    return part.update
-
-
-DEFENCES = (
-    Defence(name="none", send=as_is),
-    *(Defence(name=f"support k={k}", send=support(k)) for k in (2, 3, 5)),
-    Defence(name="row-norm clipping", send=row_norms),
-    Defence(name="norm clipping", send=whole_norm),
-    Defence(name="sign update", send=signs),
-    *(Defence(name=f"top {100 * share:g} %", send=largest(share)) for share in (0.1, 0.01)),
-    Defence(name="two partners a row", send=as_is, owners=2),
-    Defence(name="support k=3, two partners a row", send=support(3), owners=2),
-    *(Defence(name=f"noise {ratio:g} x", send=noise(ratio)) for ratio in (1.0, 0.1)),
-    Defence(name="Adam step", send=as_is, adam=True),
-    *(Defence(name=f"support k={k}, Adam step", send=support(k), adam=True) for k in (2, 3, 5)),
-    *(Defence(name=f"support k={k}, two partners a row, Adam step", send=support(k), adam=True, owners=2) for k in (2, 3)),
-    Defence(name="step on 640 compounds", send=as_is, each=LARGE),
-    Defence(name="support k=3, two partners a row, step on 640 compounds", send=support(3), owners=2, each=LARGE),
-)
+Release = tuple[NDArray[np.float64], Sequence[Part]]
+"""What a view sees of the first layer, and whose compounds are behind it."""
 
 
 def step(smiles: Sequence[str], trunk: Trunk, seed: int) -> Part:
@@ -246,23 +146,49 @@ def differential(sent: Sequence[Update], parts: Sequence[Part], trunk: Trunk, ow
     return next((score for score in found if score.metric == METRICS["differential_bits"]), None)
 
 
-def run_seed(defence: Defence, parts: Sequence[Part], trunk: Trunk, decoys: Library, seed: int) -> dict[str, Score | None]:
-    """Return every attack's score from V3 and V1 on one draw."""
-    draw = np.random.default_rng([seed, 1])
-    sent = [defence.sends(part, draw) for part in parts]
-    noisy = defence.name.startswith("noise")
-    scores: dict[str, Score | None] = {}
-    views = {
+def pattern(delta: NDArray[np.float64], behind: Sequence[Part], decoys: Library) -> Score:
+    """Return how many members the opened rows tell, values unseen, at one per cent of public compounds wrongly accused."""
+    opened_rows = np.zeros(BITS_LEN)
+    opened_rows[union_of_bits(delta)] = 1.0
+
+    def share(matrix: sp.csr_matrix) -> NDArray[np.float64]:
+        return np.asarray((matrix @ opened_rows) / np.maximum(np.diff(matrix.indptr), 1), dtype=np.float64)
+
+    return tpr_at_fpr(np.concatenate([share(part.matrix) for part in behind]), share(decoys.fingerprints), fpr=0.01)
+
+
+def views_of(sent: Sequence[Update], parts: Sequence[Part], owners: int) -> dict[str, Release]:
+    """Return what V3 and V1 see of a release, and whose compounds are behind it."""
+    return {
         "V3": (opened(sent[:1], 1), parts[:1]),
         # The attacker is the last partner: it subtracts its own part from the rows that were opened.
-        "V1": (_less_own(sent, defence.owners), parts[:-1]),
+        "V1": (_less_own(sent, owners), parts[:-1]),
     }
-    for name, (delta, behind) in views.items():
+
+
+def sent_by(defence: Defence, parts: Sequence[Part], seed: int) -> list[Update]:
+    """Return what every partner hands to aggregation on one draw."""
+    draw = np.random.default_rng([seed, 1])
+    return [defence.sends(part, draw) for part in parts]
+
+
+def patterns_of(defence: Defence, parts: Sequence[Part], decoys: Library, seed: int) -> dict[str, Score | None]:
+    """Return what the opened rows alone tell from V3 and V1 on one draw."""
+    views = views_of(sent_by(defence, parts, seed), parts, defence.owners)
+    return {f"{name}/support_pattern": pattern(delta, behind, decoys) for name, (delta, behind) in views.items()}
+
+
+def run_seed(defence: Defence, parts: Sequence[Part], trunk: Trunk, decoys: Library, seed: int) -> dict[str, Score | None]:
+    """Return every attack's score from V3 and V1 on one draw."""
+    sent = sent_by(defence, parts, seed)
+    noisy = defence.name.startswith("noise")
+    scores: dict[str, Score | None] = {}
+    for name, (delta, behind) in views_of(sent, parts, defence.owners).items():
         truth = truth_of(behind, decoys, np.random.default_rng([seed, 2]))
         found = attacked(view_of(delta, trunk, truth, noisy=noisy), truth)
         scores |= {f"{name}/{attack}": score for attack, score in found.items()}
     scores["V1/differential_bits"] = differential(sent, parts, trunk, defence.owners)
-    return scores
+    return scores | patterns_of(defence, parts, decoys, seed)
 
 
 def _less_own(sent: Sequence[Update], owners: int) -> NDArray[np.float64]:
@@ -305,6 +231,13 @@ def measured(defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys
     }
 
 
+def with_patterns(row: dict[str, Any], defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys: Library) -> None:
+    """Add to a row that was measured before what the opened rows alone tell."""
+    seeds = [patterns_of(defence, parts, decoys, seed) for seed, (parts, _) in enumerate(draws)]
+    row["leaks"] |= {name: pooled([scores[name] for scores in seeds]) for name in seeds[0]}
+    row["all_at_chance"] = all(bool(leak["at_chance"]) for leak in row["leaks"].values())
+
+
 def draws_of(smiles: Sequence[str], each: int, seeds: int) -> list[tuple[list[Part], Trunk]]:
     """Return the partners and the trunk of every seed; ``smiles`` are in a random order."""
     draws = []
@@ -316,7 +249,7 @@ def draws_of(smiles: Sequence[str], each: int, seeds: int) -> list[tuple[list[Pa
     return draws
 
 
-def content(rows: dict[str, dict[str, object]], about: dict[str, object]) -> bytes:
+def content(rows: dict[str, dict[str, Any]], about: dict[str, object]) -> bytes:
     """Return the file with the rows that are known, in the order of the defences."""
     found = {
         **about, "partners": PARTNERS, "compounds_each": EACH, "environment": environment(),
@@ -325,7 +258,7 @@ def content(rows: dict[str, dict[str, object]], about: dict[str, object]) -> byt
     return (json.dumps(found, indent=1) + "\n").encode()
 
 
-def known(path: Path, about: dict[str, object]) -> dict[str, dict[str, object]]:
+def known(path: Path, about: dict[str, object]) -> dict[str, dict[str, Any]]:
     """Return the rows in the file by defence, none if it was made about something else."""
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     same = all(found.get(name) == value for name, value in about.items())
@@ -345,14 +278,20 @@ def main() -> None:
     decoys = Library(smiles=tuple(smiles[:DECOYS]), fingerprints=fingerprints(smiles[:DECOYS], bits=BITS_LEN, radius=3))
     compounds = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
     about = {"schema_version": "1.1", "seed": SEED, "seeds": options.seeds, "bits": BITS_LEN, "compounds_sha256": compounds}
-    rows, draws = known(options.out, about), {}
+    rows = known(options.out, about)
+    draws: dict[int, list[tuple[list[Part], Trunk]]] = {}
     for defence in DEFENCES:
-        if defence.name not in rows:
-            if defence.each not in draws:
-                draws[defence.each] = draws_of(smiles[DECOYS:], defence.each, options.seeds)
+        done = defence.name in rows
+        if done and "V3/support_pattern" in rows[defence.name]["leaks"]:
+            continue
+        if defence.each not in draws:
+            draws[defence.each] = draws_of(smiles[DECOYS:], defence.each, options.seeds)
+        if done:
+            with_patterns(rows[defence.name], defence, draws[defence.each], decoys)
+        else:
             rows[defence.name] = measured(defence, draws[defence.each], decoys)
-            write_to_disk(options.out, content(rows, about))
-            print(json.dumps({"defence": defence.name, "seconds": rows[defence.name]["cpu_seconds"]}), flush=True)
+        write_to_disk(options.out, content(rows, about))
+        print(json.dumps({"defence": defence.name, "seconds": rows[defence.name]["cpu_seconds"]}), flush=True)
 
 
 if __name__ == "__main__":

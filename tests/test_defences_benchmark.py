@@ -10,9 +10,11 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from attacks.library import Library
 from attacks.score import proportion
 from benchmarks.defence_utility import ALONE, NONE, SEEDS, arms, mean_of, table
-from benchmarks.defences import ADAM_RATE, BITS_LEN, DEFENCES, METRICS, RATE, Defence, Part, adam_step, kept, opened, pooled
+from benchmarks.defences import BITS_LEN, METRICS, kept, opened, pattern, pooled
+from benchmarks.first_layer_defences import ADAM_RATE, DEFENCES, RATE, Defence, Part, adam_step
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "defences.json"
 
@@ -68,6 +70,17 @@ def test_a_row_is_opened_if_enough_partners_touched_it() -> None:
     first[:2], second[1:] = 0.5, 0.25
     assert opened([first, second], 2).tolist() == [[0, 0], [0.75, 0.75], [0, 0]]
     assert opened([first, second], 1).tolist() == [[0.5, 0.5], [0.75, 0.75], [0.25, 0.25]]
+
+
+def test_opened_rows_tell_members_where_nothing_is_withheld_and_none_where_everything_is() -> None:
+    """Values unseen: whose bits all lie in the opened rows is a member; an empty release tells nobody."""
+    draw = np.random.default_rng(2)
+    members, public = ((draw.random((n, BITS_LEN)) < 0.002).astype(np.uint8) for n in (40, 300))
+    part = Part(tuple("C" * 40), sp.csr_matrix(members), np.ones(40, np.int8), np.zeros((1, 1), np.float32))
+    decoys = Library(smiles=tuple("C" * 300), fingerprints=sp.csr_matrix(public))
+    touched = np.outer(members.max(axis=0), np.ones(3))
+    assert pattern(touched, [part], decoys).k == 40
+    assert pattern(np.zeros((BITS_LEN, 3)), [part], decoys).k == 0
 
 
 def test_counts_are_pooled_and_chance_is_inside_or_not() -> None:
