@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from securefl.evidence import OptionRecord, ProtocolRecord
 from securefl.records import ArmRecord, AttackRecord, DpRecord, ReportRecord
 from securefl.report.conformance import ONE_KEY, decryptor_of
-from securefl.report.numbers import DASH, count, decimal, key, leak_title, money, seconds, signed, small, title
+from securefl.report.numbers import DASH, count, decimal, key, leak_title, money, seconds, setting, signed, small, title
 from securefl.report.prices import HOUR
 from securefl.report.tables import Cell, Table, arm_cell, number, text
 from securefl.report.verdicts import options
@@ -180,8 +180,8 @@ def _step(option: OptionRecord, leak: str) -> tuple[Cell, ...]:
     """Return a step's row; ``leak`` is what a sweep over a single leak calls it."""
     return (
         text(option.parameter),
-        text(option.origin),
-        text(option.target),
+        text(setting(option.origin)),
+        text(setting(option.target)),
         text(option.arm or "all"),
         text(leak_title(option.leak or leak) or "leak", kind="plain"),
         _change(option, "delta_leak", option.delta_leak),

@@ -58,13 +58,22 @@ def leak_title(name: str) -> str:
     r"""Return a sweep's ``VIEW.ATTACK.METRIC@RELEASE`` as a person reads it; another name as :func:`title` does.
 
     >>> leak_title("V4.membership_rmia.tpr_at_fpr_1pct@model"), leak_title("exact_recovery")
-    ('membership by RMIA, TPR at FPR 1\xa0% (V4, model)', 'exact recovery')
+    ('V4 membership by RMIA, TPR at FPR 1\xa0%, model', 'exact recovery')
     """
     rest, _, release = name.partition("@")
     parts = rest.split(".")
     if len(parts) != 3 or not release:
         return title(name)
-    return f"{title(parts[1])}, {title(parts[2])} ({parts[0]}, {release})"
+    return f"{parts[0]} {title(parts[1])}, {title(parts[2])}, {release}"
+
+
+def setting(value: str) -> str:
+    """Return a sweep's value as a person reads it.
+
+    >>> setting("inf"), setting("3")
+    ('∞', '3')
+    """
+    return "∞" if value == "inf" else value
 
 
 def attack_title(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from stand_ins import CountingRng
 
 from securefl.config import RunConfig, SecaggConfig
 from securefl.errors import InputError, VerificationError
+from securefl.evidence import SweepRecord
 from securefl.quantize import Quantizer
-from securefl.records import ArmRecord, AttackRecord, RunRecord, read_record
+from securefl.records import ArmRecord, AttackRecord, RunRecord, read_record, write_record
 from securefl.report import build
 from securefl.report.conformance import decryptor_of, protocol_record, warnings_of
 from securefl.report.figures.tradeoff import Point, front
@@ -248,3 +250,30 @@ def test_a_sweep_in_the_issues_spelling_reads_and_a_wrong_one_is_named(tmp_path:
     with pytest.raises(InputError, match=r"options\.json"):
         build(run)
     assert read_record(RunRecord, run / "run.json").config_sha256
+
+
+def test_a_sweep_over_two_leaks_keeps_them_apart(tmp_path: Path) -> None:
+    recovery, membership = "V1.fingerprint_recovery.exact@exposed", "V4.membership_rmia.tpr_at_fpr_1pct@model"
+    run = write_run(tmp_path, arms=("standalone", "masking"))
+    span = {"delta_leak": [-0.2, -0.1], "delta_performance": [-0.1, 0.1]}
+    steps = [{"parameter": parameter, "from": "3", "to": "inf", "delta_leak": -0.15, "delta_performance": 0.0, "leak": leak,
+              "arm": "masking", "n": 3, "intervals": span}
+             for parameter in ("guard.k", "dp.epsilon") for leak in (recovery, membership)]  # fmt: skip
+    points = [{"parameter": parameter, "value": value, "leak_name": leak, "arm": "masking", "n": 3,
+               "leak": {"mean": 0.1, "low": 0.0, "high": 0.2}, "performance": {"mean": 0.4, "low": 0.3, "high": 0.5}}
+              for parameter in ("guard.k", "dp.epsilon") for value in ("3", "inf")
+              for leak in (recovery, membership)]  # fmt: skip
+    sweep = {"options": steps, "points": points, "leak": f"{recovery} and {membership}", "performance": "R2"}
+    write_record(SweepRecord.model_validate(sweep), run / "sweep" / "options.json")
+    build(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    (table,) = [e for e in page.all("table") if e.attributes.get("id") == "t-sweep"]
+    told = re.sub(r"\s+", " ", "".join(table.text))
+    assert told.count("V1 fingerprint recovery, recovered exactly, exposed") == 2
+    assert told.count("V4 membership by RMIA, TPR at FPR 1 %, model") == 2
+    assert recovery not in told
+    assert {"f-moves", "f-support", "f-epsilon"} <= {e.attributes["id"] for e in page.all("figure")}
+    alt = [e.attributes["aria-label"] for e in page.all("svg") if "aria-label" in e.attributes]
+    assert any("dp.epsilon 3 → ∞" in text for text in alt)
+    # one line a leak: neither is joined with the other
+    assert any("fingerprint recovery 3: 0.100; membership by RMIA 3: 0.100" in text for text in alt)

@@ -19,7 +19,7 @@ from securefl.report.figures.levels import Level, level_picture
 from securefl.report.figures.moves import moves, step_name
 from securefl.report.figures.rates import rates
 from securefl.report.figures.tradeoff import points, trade_off
-from securefl.report.numbers import attack_title, decimal, figure, key, leak_title, signed, title
+from securefl.report.numbers import attack_title, decimal, figure, key, leak_title, setting, signed, title
 from securefl.report.verdicts import Judged, options
 from securefl.report.words import words
 
@@ -196,7 +196,7 @@ def _spent(arm: ArmRecord) -> str:
 def _swept_epsilon(sweep: SweepRecord) -> list[Level]:
     levels = {
         p.value: Level(
-            name=f"\u03b5 = {p.value}", arm=f"sweep, {p.n} seeds", value=p.performance.mean,
+            name=f"\u03b5 = {setting(p.value)}", arm=f"sweep, {p.n} seeds", value=p.performance.mean,
             low=p.performance.low, high=p.performance.high,
         )
         for p in sweep.points

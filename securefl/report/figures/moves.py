@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from securefl.evidence import OptionRecord
 from securefl.report.figures.canvas import WIDE, blank, color, hover, label, pixels
-from securefl.report.numbers import leak_title, signed, title
+from securefl.report.numbers import leak_title, setting, signed, title
 
 ROW = 26
 PERFORMANCE, LEAK = "delta_performance", "delta_leak"
@@ -22,7 +22,7 @@ def step_name(option: OptionRecord) -> str:
     >>> step_name(OptionRecord(parameter="guard.k", origin="0", target="2", delta_leak=0.0, delta_performance=0.0))
     'guard.k 0 → 2'
     """
-    return f"{option.parameter} {option.origin} → {option.target}"
+    return f"{option.parameter} {setting(option.origin)} → {setting(option.target)}"
 
 
 def moves(options: Sequence[OptionRecord], performance: str, width: int) -> Figure:
@@ -30,21 +30,24 @@ def moves(options: Sequence[OptionRecord], performance: str, width: int) -> Figu
     wide = width == WIDE
     steps = list(dict.fromkeys(map(step_name, options)))
     first = {step_name(option): option for option in reversed(options)}
-    panels = [(f"{title(performance) or 'performance'} (right is better)", PERFORMANCE, list(first.values()))]
+    panels = [("Performance: right is better", title(performance), PERFORMANCE, list(first.values()))]
     for leak in dict.fromkeys(option.leak for option in options):
-        panels.append((f"{leak_title(leak) or 'leak'} (left is safer)", LEAK, [o for o in options if o.leak == leak]))
-    tall = ROW * len(steps) + 78
+        members = [option for option in options if option.leak == leak]
+        panels.append(("Leak: left is safer", leak_title(leak), LEAK, members))
+    tall = ROW * len(steps) + 94
     drawing = blank(width, tall if wide else tall * len(panels))
     each = (WIDE - 150) / len(panels)
-    for number, (heading, name, members) in enumerate(panels):
+    room = int((each - 10) / 6.2) if wide else 52
+    for number, (heading, below, name, members) in enumerate(panels):
         if wide:
             left = 150 + number * each
-            axes = pixels(drawing, left, 34, WIDE - left - each + 74, 40)
+            axes = pixels(drawing, left, 50, WIDE - left - each + 74, 40)
         else:
-            axes = pixels(drawing, 120, 34 + number * tall, 58, (len(panels) - 1 - number) * tall + 40)
+            axes = pixels(drawing, 120, 50 + number * tall, 58, (len(panels) - 1 - number) * tall + 40)
         _panel(axes, steps, members, name, named=number == 0 or not wide)
-        axes.annotate(label(heading, 48), (0 if wide else -0.72, 1), (0, 12), xycoords="axes fraction",
-                      textcoords="offset pixels", fontsize=11, fontweight="bold")  # fmt: skip
+        for text, height, weight, tint in ((heading, 28, "bold", "ink"), (label(below, room), 12, "normal", "muted")):
+            axes.annotate(text, (0 if wide else -0.72, 1), (0, height), xycoords="axes fraction",
+                          textcoords="offset pixels", fontsize=11, fontweight=weight, color=color(tint))  # fmt: skip
     return drawing
 
 
