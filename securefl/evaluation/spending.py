@@ -125,10 +125,13 @@ def require_price(arm: str, recipe: Recipe | None, config: RunConfig) -> None:
         return
     total = config.dp.total_epsilon
     unpriced = recipe is None or recipe.privacy is None or not isfinite(config.dp.epsilon)
+    if total is None:
+        raise ParameterError(
+            f"dp.total_epsilon must be set for arm {arm!r}: what all arms on private data may spend together"
+            f"{'; this one has no price, so nothing less than inf allows it' if unpriced else ''}"
+        )
     if unpriced and total != inf:
         raise BudgetExceededError(f"arm {arm!r} on private data releases without a price: epsilon=inf must be <= {total}")
-    if total is None:
-        raise ParameterError(f"dp.total_epsilon must be set for arm {arm!r}: what all arms on private data may spend together")
     if config.dp.ledgers is None and total != inf:
         raise ParameterError("dp.ledgers must be set: a ledger inside one run does not know what another run has spent")
 
