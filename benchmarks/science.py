@@ -174,7 +174,8 @@ def chosen(folder: Path) -> dict[str, str]:
 def studies() -> list[tuple[str, tuple[str, ...]]]:
     """Return each dataset with its arms, in the order of training: tox21 by scaffold last, with common tasks alone."""
     arms = ("standalone", "federated", "pooled", "control")
-    return [("moleculeace", arms), *panels("random", ("common", "private")), ("fsmol", arms), *panels("scaffold", ("common",))]
+    assays = [(data, arms) for data in LOADERS]
+    return [assays[0], *panels("random", ("common", "private")), *assays[1:], *panels("scaffold", ("common",))]
 
 
 def panels(folds: str, heads: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:

@@ -26,8 +26,12 @@ ASSAYS = 200
 TOX21_PARTNERS = (2, 5, 10, 20)
 
 
-def fsmol(cache: Path) -> Dataset:
-    """Return FS-Mol's 200 largest assays, active or not, whole assays at five partners of equal size."""
+def fsmol(cache: Path, split: str = "target") -> Dataset:
+    """Return FS-Mol's 200 largest assays, active or not, at five partners of equal size.
+
+    Under ``target`` a partner has whole assays, and learns from others' assays alone; under ``series`` it has some of the
+    chemical series of each, as in the default data, and assays whose parts miss the quorum are rejected there.
+    """
     folder = SHARED / "01_fsmol_chembl27"
     assays = pq.read_table(folder / "assays.parquet", columns=["assay_chembl_id", "n_compounds"])
     largest = assays.sort_by([("n_compounds", "descending"), ("assay_chembl_id", "ascending")])["assay_chembl_id"][:ASSAYS]
@@ -40,9 +44,10 @@ def fsmol(cache: Path) -> Dataset:
             "value": rows["active"].cast(pa.float64()),
         }
     )
-    config = DataConfig(split="target", partners=5, sizes="equal")
+    config = DataConfig.model_validate({"split": split, "partners": 5, "sizes": "equal"})
     table = table_of(content, Columns(), name="FS-Mol, 200 largest assays")
-    return prepare(table, config, cache / "fsmol", key=public_key(config.seed), cache=cache)
+    name = "fsmol" if split == "target" else f"fsmol-{split}"
+    return prepare(table, config, cache / name, key=public_key(config.seed), cache=cache)
 
 
 def tox21(folds: str, partners: int, cache: Path) -> Dataset:
@@ -95,4 +100,5 @@ def shuffled(dataset: Dataset, kept: int, *, seed: int) -> Dataset:
 LOADERS: dict[str, Callable[[Path], Dataset]] = {
     "moleculeace": lambda cache: default_dataset(DataConfig(), cache),
     "fsmol": fsmol,
+    "fsmol-series": lambda cache: fsmol(cache, "series"),
 }
