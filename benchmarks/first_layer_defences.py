@@ -43,9 +43,13 @@ class Defence:
     adam: bool = False
     each: int = EACH
 
+    def applied(self, part: Part, draw: np.random.Generator) -> Update:
+        """Return what ``part`` sends; an update that moved nothing (a first step under fresh heads) is sent as it is."""
+        return self.send(part, draw) if part.update.any() else part.update
+
     def sends(self, part: Part, draw: np.random.Generator) -> Update:
         """Return what ``part`` hands to aggregation after its step."""
-        return self.send(replace(part, update=adam_step(part.update)) if self.adam else part, draw)
+        return self.applied(replace(part, update=adam_step(part.update)) if self.adam else part, draw)
 
 
 def support(k: int) -> Callable[[Part, np.random.Generator], Update]:

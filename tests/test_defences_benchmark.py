@@ -44,6 +44,13 @@ def test_a_defence_keeps_the_shape_and_costs_what_it_costs(defence: Defence, par
     assert whole > 0.1
 
 
+@pytest.mark.parametrize("defence", DEFENCES, ids=lambda defence: defence.name)
+def test_an_update_that_moved_nothing_is_sent_as_it_is(defence: Defence, part: Part) -> None:
+    """A partner's first step under fresh heads: no median, mean or quantile of nothing."""
+    still = Part(part.smiles, part.matrix, part.label, np.zeros_like(part.update))
+    assert not defence.sends(still, np.random.default_rng(0)).any()
+
+
 def test_support_signs_and_top(part: Part) -> None:
     """Rows under k are zero and others as they were; signs have one size; the top tenth is a tenth."""
     draw = np.random.default_rng(0)
