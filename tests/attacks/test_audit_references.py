@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from attacks.epsilon import Level, clopper_pearson_epsilon
+from attacks.epsilon import Level, clopper_pearson_epsilon, frontier
 from attacks.joint_beta import joint_beta_interval, region_mass
 from attacks.ratio_bounds import RATIO_BOUNDS, Rate
+from attacks.score import auc, tpr_at_fpr
 from securefl.errors import ParameterError
 
 METHODS = ("Katz log", "adjusted log", "Bailey", "inverse sinh")
@@ -89,3 +90,23 @@ def test_counts_that_cannot_be_are_refused() -> None:
             bound((1, 5), (0, 5), significance=0.6)
     with pytest.raises(ParameterError, match="false_alarms=-1"):
         joint_beta_interval((1, 5), (-1, 5), level=Level())
+
+
+@pytest.mark.vector
+def test_the_circular_roc_curve_of_jax_privacy() -> None:
+    """A quarter circle about (1, 0): true positive rate sqrt(f (2 - f)) at a false positive rate f, area pi / 4."""
+    rate = (np.arange(4000) + 0.5) / 4000
+    members, non_members = np.sqrt(1 - rate**2), 1 - rate
+    for fpr in (0.1, 0.01):
+        assert tpr_at_fpr(members, non_members, fpr=fpr).value == pytest.approx(math.sqrt(fpr * (2 - fpr)), abs=2e-3)
+    assert auc(members, non_members).value == pytest.approx(math.pi / 4, abs=1e-4)
+
+
+@pytest.mark.vector
+def test_the_upper_hull_of_jax_privacy() -> None:
+    """Under the hull of ([0, 4, 6, 7] in, [1, 2, 3, 5] out) lie 13 of 16, under the steps of the curve 11."""
+    inside, outside = np.array([0.0, 4, 6, 7]), np.array([1.0, 2, 3, 5])
+    hull = sorted((guesses.made - guesses.correct, guesses.correct) for guesses in frontier(inside, outside))
+    false, true = np.array(hull).T / 4
+    assert float(np.trapezoid(true, false)) == 13 / 16
+    assert auc(inside, outside).value == 11 / 16
