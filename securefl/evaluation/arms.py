@@ -7,6 +7,7 @@ on the TEST fold, after training has ended; nothing here chooses by it.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +28,12 @@ from securefl.evaluation.artefacts import (
     MODEL_FILE,
     PREDICTIONS_FILE,
     RELEASE_FILE,
+    RESUME,
     TRANSCRIPT_FILE,
     Checkpoints,
     TranscriptFile,
     each_of,
+    partner_folder,
     read_start,
     save_owned,
     save_release,
@@ -43,6 +46,7 @@ from securefl.evaluation.predictions import save_predictions
 from securefl.evaluation.single_task import single_task
 from securefl.evaluation.spending import Training, arm_privacy, charge, require_price
 from securefl.evaluation.unannotated import predict_pairs
+from securefl.federation.keeper import Keeper
 from securefl.federation.protocols import options_for
 from securefl.federation.references import train_alone, train_pooled
 from securefl.federation.releases import RoundTrace, Trained
@@ -124,6 +128,9 @@ def run_arm(
     if is_in_memory(job.folder):
         record = aggregated_only(record)
     write_record(record, job.folder / ARM_FILE)
+    for seed in job.seeds:
+        # The arm has its result: what a killed one would have gone on from is of no use any more.
+        _keeper(job, seed).remove()
     return record
 
 
@@ -212,7 +219,11 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None]) -> 
     length = layout.only(tensors).size if tensors else layout.size
     privacy = arm_privacy(recipe, job.dataset, config=config, length=length, rng=job.rng)
     training = Training(arm=job.arm, seed=seed, folder=seed_folder(job.folder, seed), run=job.arms.parent)
-    charge(privacy, recipe, job.dataset, config=config, training=training)
+    keeper = None if is_in_memory(job.folder) or _central(recipe) else _keeper(job, seed)
+    if keeper is None or not keeper.begun:
+        charge(privacy, recipe, job.dataset, config=config, training=training)
+    if keeper is not None and not keeper.begun:
+        keeper.begin()
     trained = train_federated(
         job.dataset,
         config=config,
@@ -228,10 +239,18 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None]) -> 
         options=options_for(recipe.scheme, config.secagg),
         progress=job.bar(seed),
         observer=observer,
+        keeper=keeper,
     )
     if recipe.privacy is not None and config.dp.refit_heads:
         trained = replace(trained, model=refitted(trained.model, inputs_of(job.dataset, config.model)))
     return trained, privacy.record
+
+
+def _keeper(job: Job, seed: int) -> Keeper:
+    """Return the keeper of one training; each partner's part lies in its own folder."""
+    own = [partner_folder(job.folder, seed, number) / RESUME for number in range(len(job.dataset.partners))]
+    what = f"{job.arm} {seed} {job.config.sha256} {job.dataset.sha256}"
+    return Keeper(seed_folder(job.folder, seed) / RESUME, own, identity=hashlib.sha256(what.encode()).hexdigest())
 
 
 def _start(job: Job, recipe: Recipe, seed: int) -> Model | None:
@@ -281,6 +300,8 @@ def tensors_of(recipe: Recipe, config: RunConfig, *, bits: int) -> tuple[str, ..
 def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
     recipe = _recipe(job.arm)
     notes = list(trained.aggregated.warnings) if trained.aggregated else []
+    if trained.resumed:
+        notes.append(f"resumed from round {trained.resumed}: transcript and processor time are those from there on")
     tensors = tensors_of(recipe, job.config, bits=job.dataset.bits)
     if tensors is not None:
         notes.append(f"trains and sums {', '.join(tensors)} alone, the rest of the trunk is frozen")

@@ -24,7 +24,7 @@ from securefl.chem.dataset import Dataset
 from securefl.errors import InputError
 from securefl.evaluation.predictions import load_predictions, save_arrays
 from securefl.federation.releases import FirstLayerRelease, RoundTrace
-from securefl.files import is_in_memory, write_bytes
+from securefl.files import exists, is_in_memory, read_bytes, write_bytes
 from securefl.learning.model import Model, model_tensors
 from securefl.learning.owned import TRUNK, owned_by
 from securefl.secagg.replay import transcript_head
@@ -36,6 +36,8 @@ PREDICTIONS_FILE = "predictions.npz"
 RELEASE_FILE = "release.npz"
 TRANSCRIPT_FILE = "transcript.jsonl"
 CHECKPOINTS = "rounds"
+RESUME = "resume"
+"""While an arm is trained: what a killed one goes on from (:mod:`securefl.federation.keeper`)."""
 
 
 def seed_folder(arm: Path, seed: int) -> Path:
@@ -107,12 +109,14 @@ class Checkpoints:
     """An observer of rounds that keeps the shared trunk with which each one begins: what every partner sees.
 
     ``round-<n>.safetensors``, and ``index.json`` with each file's SHA-256 and the model hash that the round's messages are
-    bound to. They are for auditors and for warm starts; a killed arm is trained again from its beginning.
+    bound to. They are for auditors and for warm starts; a killed arm goes on with its index.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._index: dict[str, dict[str, str]] = {}
+        index = folder / "index.json"
+        found = json.loads(read_bytes(index)) if exists(index) else {}
+        self._index: dict[str, dict[str, str]] = found
 
     def __call__(self, trace: RoundTrace) -> None:
         """Write the checkpoint of a round, then the index."""

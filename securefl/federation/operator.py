@@ -7,7 +7,7 @@ same protocol as the updates.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from securefl.federation.server_optimiser import ServerOptimiser
 from securefl.federation.shared_trunk import SharedTrunk
 from securefl.learning.layout import TensorLayout
+from securefl.learning.train_state import Arrays, part, prefixed
 from securefl.secagg import RoundResult
 
 
@@ -73,6 +74,15 @@ class Operator:
     def keep(self, round: int) -> None:
         """Make the current trunk the one that the run ends with."""
         self.best, self.best_round = dict(self.trunk), round
+
+    def arrays(self) -> Arrays:
+        """Return the current and the best trunk, and the server optimiser's moments."""
+        return {**self.shared.arrays(), **prefixed("best", self.best)}
+
+    def restore(self, arrays: Arrays, *, best_round: int, curve: Sequence[float]) -> None:
+        """Go on from what :meth:`arrays` returned."""
+        self.shared.restore(arrays)
+        self.best, self.best_round, self.curve = part("best", arrays), best_round, tuple(curve)
 
     def should_stop(self, round: int) -> bool:
         """Return whether the score has not risen for ``patience`` rounds."""

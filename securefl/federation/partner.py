@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import RunConfig
-from securefl.errors import InputError
+from securefl.errors import AbortReason, InputError, ProtocolAbort
 from securefl.federation.guards import SupportGuard
 from securefl.federation.shared_trunk import SharedTrunk
 from securefl.learning.cells import records_of, scaling_of
@@ -25,6 +25,7 @@ from securefl.learning.family import fresh_heads, trunk_of
 from securefl.learning.layout import TensorLayout
 from securefl.learning.local import LocalTrainer, PlainTrainer, PrivateTraining, Seat
 from securefl.learning.model import PartnerHeads
+from securefl.learning.train_state import Arrays, array_of, part, prefixed
 from securefl.learning.validation import NullModel, explained_deviance
 from securefl.secagg import RoundResult
 
@@ -176,6 +177,29 @@ class Partner:
             bias=self._heads.bias.detach().cpu().numpy().copy(),
             scaling=self._scaling,
         )
+
+    def state(self) -> Arrays:
+        """Return its heads, its trainer's state, and what it works out of the shared trunk: for its own folder alone."""
+        heads = {"weight": array_of(self._heads.weight), "bias": array_of(self._heads.bias)}
+        expected = "" if self.expected is None else self.expected.digest()
+        noted = {"seconds": np.array(self.seconds), "expected": np.frombuffer(expected.encode(), dtype=np.uint8)}
+        return {**prefixed("heads", heads), **prefixed("trainer", self._trainer.state()), **noted}
+
+    def restore(self, state: Arrays, shared: Arrays | None) -> None:
+        """Go on from what :meth:`state` returned; ``shared`` are the operator's trunk and moments, ``None`` for who has left.
+
+        Raises:
+            ProtocolAbort: they are not those that this partner had worked out.
+        """
+        heads = PartnerHeads(weight=state["heads.weight"], bias=state["heads.bias"], scaling=self._scaling)
+        heads.load_into(self._heads)
+        self._trainer.restore(part("trainer", state), self._trunk, self._heads)
+        self.seconds = float(state["seconds"])
+        if self.expected is not None and shared is not None:
+            self.expected.restore(shared)
+            if self.expected.digest().encode() != state["expected"].tobytes():
+                detail = "the trunk on disk is not the one that this partner worked out"
+                raise ProtocolAbort(AbortReason.WRONG_MODEL, round=0, party=self.number + 1, detail=detail)
 
     def take_heads(self, heads: PartnerHeads) -> None:
         """Start from heads of an earlier run of its own."""

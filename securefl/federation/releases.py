@@ -86,6 +86,7 @@ class Trained:
     not counted (0 where nothing was aggregated); ``training_seconds`` CPU seconds of all partners' local training;
     ``withheld`` by partner, the union over all rounds, ``None`` without a guard. ``departures`` tell who said no to which
     round; ``left`` holds what a partner that stopped has kept, a model with its heads alone (``model`` then lacks them).
+    ``resumed`` is the round from whose sum on a killed training went on, 0 for one that nobody interrupted.
     """
 
     model: Model
@@ -99,6 +100,7 @@ class Trained:
     release: FirstLayerRelease | None = None
     departures: tuple[Departure, ...] = ()
     left: Mapping[int, Model] = field(default_factory=dict)
+    resumed: int = 0
 
     @property
     def models(self) -> tuple[Model, ...]:

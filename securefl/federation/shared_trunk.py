@@ -13,6 +13,7 @@ that somebody chose to be one. It costs every partner a copy of the trunk and of
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from securefl.errors import AbortReason, ProtocolAbort
 from securefl.federation.server_optimiser import FedAvg, ServerOptimiser
 from securefl.learning.layout import TensorLayout, model_hash
+from securefl.learning.train_state import Arrays, part, prefixed
 from securefl.secagg import RoundResult
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -52,6 +54,22 @@ class SharedTrunk:
         move = self._aggregated.unflatten(self.server.step(result.total / result.weight))
         for name, delta in move.items():
             self.tensors[name] = (self.tensors[name] + delta).astype(np.float32)
+
+    def arrays(self) -> Arrays:
+        """Return the trunk and the server optimiser's moments: public, as the sums are."""
+        return {**prefixed("trunk", self.tensors), **prefixed("moments", self.server.moments())}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what :meth:`arrays` returned."""
+        self.tensors = part("trunk", arrays)
+        self.server.restore(part("moments", arrays))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of trunk and moments, hex: what a party notes of a copy that it leaves with somebody else."""
+        found = hashlib.sha256(b"securefl/shared-trunk/1")
+        for name, value in sorted(self.arrays().items()):
+            found.update(name.encode() + b"\x00" + np.ascontiguousarray(value).tobytes())
+        return found.hexdigest()
 
     def require(self, received: Tensors, *, round: int, party: int | None = None) -> None:
         """Return if ``received``, which ``party`` was handed for ``round``, is this trunk bit for bit.

@@ -8,7 +8,7 @@ release. The norm of an update, and whether it was clipped, stay at the partner.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from math import isfinite, ldexp
 
@@ -48,10 +48,19 @@ class SumNoise:
             max_weight=1,
         )
 
-    def encoder(self, rng: Rng, sent: MutableMapping[ClientId, NDArray[np.float32]] | None = None) -> Encoder:
+    def inputs(self, updates: Mapping[ClientId, FloatVector], rng: Rng) -> dict[ClientId, NDArray[np.int64]]:
+        """Return what each partner puts into the sum, its noise included: drawn once, also if it has to be sent again."""
+        return {client: self._input(update, rng) for client, update in updates.items()}
+
+    def encoder(
+        self,
+        inputs: Mapping[ClientId, NDArray[np.int64]],
+        sent: MutableMapping[ClientId, NDArray[np.float32]] | None = None,
+    ) -> Encoder:
         """Return what turns a partner's update into its vector in the ring, its weight of 1 last.
 
         Args:
+            inputs: what :meth:`inputs` gave for the same updates.
             sent: where an auditor of the simulation finds what each partner handed to aggregation, noise included.
         """
         unit = ldexp(1.0, -self.mechanism.scale_bits)
@@ -59,7 +68,7 @@ class SumNoise:
         def encode(update: FloatVector, weight: int, quantizer: Quantizer, me: ClientId) -> tuple[RingVector, int]:
             if weight != 1:
                 raise ParameterError(f"weight={weight} of client {me} must be 1: counts are not priced")
-            steps = self._input(update, rng)
+            steps = inputs[me]
             vector = np.empty(len(steps) + 1, quantizer.dtype)
             quantizer.encode(steps, 1, out=vector[:-1])
             vector[-1] = 1

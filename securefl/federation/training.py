@@ -16,21 +16,23 @@ from numpy.typing import NDArray
 from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig
 from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
-from securefl.federation.guards import FIRST_WEIGHT
+from securefl.federation.collected import Collected
+from securefl.federation.keeper import Keeper
 from securefl.federation.operator import Operator
 from securefl.federation.participation import LASTING, Consent, Decision, Departure, planned, willing
 from securefl.federation.partner import Partner, Terms
 from securefl.federation.protocols import quantizer_for, scaled_weights, set_up
-from securefl.federation.releases import Exchange, FirstLayerRelease, Observer, RoundTrace, Trained, aggregated
+from securefl.federation.releases import Exchange, Observer, RoundTrace, Trained, aggregated
 from securefl.federation.server_optimiser import server_optimiser
 from securefl.federation.shared_trunk import SharedTrunk
+from securefl.federation.snapshots import Outgoing, restored, snapshot
 from securefl.federation.starts import first_trunk, heads_of
 from securefl.federation.sum_noise import SumNoise
 from securefl.federation.threads import threads_for
 from securefl.learning.family import inputs_of, layout_of, require_private_step
 from securefl.learning.layout import TensorLayout
 from securefl.learning.local import PrivateTraining
-from securefl.learning.model import Model, PartnerHeads
+from securefl.learning.model import Model
 from securefl.quantize import Quantizer
 from securefl.secagg import RoundResult, run_round
 from securefl.secagg.base import Setup
@@ -81,13 +83,17 @@ class _Federation:
         """Return the clients' weights for ``counts``."""
         return dict(zip(self.clients, scaled_weights(counts), strict=True))
 
-    def round(self, number: int) -> RoundTrace:
-        """Hand out the trunk, train everywhere, aggregate, and move the trunk."""
-        before = dict(self.operator.trunk)
+    def outgoing(self, number: int) -> Outgoing:
+        """Hand out the trunk, train everywhere, and return what the partners are about to put into the sum."""
         updates = dict(zip(self.clients, self._train(number), strict=True))
+        return Outgoing(updates, self.noise.inputs(updates, self.rng) if self.noise else {})
+
+    def round(self, number: int, outgoing: Outgoing) -> RoundTrace:
+        """Aggregate, and move the trunk."""
+        before, updates = dict(self.operator.trunk), outgoing.updates
         weights = self.weights([partner.records if self.noise is None else 1 for partner in self.present])
         sent: dict[ClientId, NDArray[np.float32]] = {}
-        model, encode = self.operator.model_hash, self.noise.encoder(self.rng, sent) if self.noise else None
+        model, encode = self.operator.model_hash, self.noise.encoder(outgoing.inputs, sent) if self.noise else None
         result = self._aggregate(updates, weights, protocol_round=2 * number - 1, number=number, model=model, encode=encode)
         if self.noise is not None:
             # What was handed to aggregation is the clipped and noised vector: attacks must not read a better one.
@@ -173,6 +179,7 @@ def train_federated(
     options: object | None = None,
     progress: Progress = silent,
     observer: Observer | None = None,
+    keeper: Keeper | None = None,
     device: str = "cpu",
 ) -> Trained:
     """Return what federated training of all partners of ``dataset`` under ``scheme`` gives.
@@ -193,6 +200,7 @@ def train_federated(
             ``config.federation.departures`` plans, which is nothing.
         options: the scheme's own options.
         observer: called after every round with what an auditor of the simulation sees.
+        keeper: keeps the state of the rounds on disk and takes it up again (:mod:`securefl.federation.keeper`).
 
     Raises:
         InputError: a partner can't train (no cells, a task with one class), or the loss is not finite.
@@ -204,9 +212,10 @@ def train_federated(
     dataset, count = inputs_of(dataset, config.model), _checked(config.federation.rounds if rounds is None else rounds)
     layout = layout_of(dataset, config.model)
     chosen = layout.only(tuple(tensors)) if tensors is not None else layout
+    resumes = keeper is not None and keeper.saved is not None
     terms = Terms(
         layout=chosen, config=config, seed=seed, guard_k=guard_k, private=private, device=device,
-        local_start=0 if private is None and noise is None else config.dp.local_start,
+        local_start=0 if (private is None and noise is None) or resumes else config.dp.local_start,
     )  # fmt: skip
     protocol = _Protocol(
         scheme=scheme, rng=rng, options=options, dropouts=dropouts or {}, noise=noise,
@@ -214,7 +223,7 @@ def train_federated(
     )  # fmt: skip
     federation = _assemble(dataset, layout, terms, protocol, start)
     scored = private is None and noise is None
-    return _run(federation, count, config=config, scored=scored, progress=progress, observer=observer)
+    return _run(federation, count, config=config, scored=scored, progress=progress, observer=observer, keeper=keeper)
 
 
 def _checked(rounds: int) -> int:
@@ -282,43 +291,6 @@ def _expected(dataset: Dataset, layout: TensorLayout, terms: Terms, start: Model
     )
 
 
-@dataclass(kw_only=True)
-class _Ledger:
-    """What the run collects for its result."""
-
-    results: list[RoundResult] = dataclasses.field(default_factory=list)
-    heads: dict[int, PartnerHeads] = dataclasses.field(default_factory=dict)
-    withheld: dict[int, NDArray[np.bool_]] = dataclasses.field(default_factory=dict)
-    release: FirstLayerRelease | None = None
-    left: dict[int, Model] = dataclasses.field(default_factory=dict)
-
-    def let_go(self, partner: int, decision: Decision, trunk: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take a partner's heads out of the run's model; who stops keeps them, with the best trunk so far."""
-        heads = self.heads.pop(partner, None)
-        if heads is not None and decision is Decision.STOP:
-            self.left[partner] = Model(trunk=dict(trunk), heads={partner: heads})
-
-    def take(self, trace: RoundTrace, federation: _Federation, *, optimiser: str) -> None:
-        """Add a round."""
-        for partner in federation.present:
-            if partner.guard is not None:
-                held = self.withheld.setdefault(partner.number, np.zeros_like(partner.guard.withheld))
-                held |= partner.guard.withheld
-        # A fresh head is zero and sends nothing back: a partner with one batch moves its trunk from the second round on. The
-        # release that the attacks read is the first one to which every partner contributed.
-        if FIRST_WEIGHT in trace.names and not self._everyone_moved():
-            self.release = _first_layer(trace, federation, dict(self.withheld), optimiser)
-        # The transcript of a round holds every ciphertext: an observer may keep it, the result doesn't.
-        self.results.append(dataclasses.replace(trace.result, transcript=(), total=trace.result.total[:0]))
-
-    def _everyone_moved(self) -> bool:
-        return self.release is not None and all(bool(update.any()) for update in self.release.updates.values())
-
-    def keep_heads(self, partners: Sequence[Partner]) -> None:
-        """Every partner that takes part keeps its heads of this round."""
-        self.heads |= {partner.number: partner.heads() for partner in partners}
-
-
 def _run(
     federation: _Federation,
     count: int,
@@ -327,40 +299,49 @@ def _run(
     scored: bool,
     progress: Progress,
     observer: Observer | None,
+    keeper: Keeper | None,
 ) -> Trained:
-    operator, ledger = federation.operator, _Ledger()
-    number = 0
+    operator, collected = federation.operator, Collected()
+    resumed = 0 if keeper is None or keeper.saved is None else keeper.saved.round
+    waiting = restored(keeper.saved, federation, collected) if keeper is not None and keeper.saved is not None else None
+    number = max(0, resumed - 1)
     while number < count and not operator.should_stop(number):
-        if not _all_consent(federation, ledger, number + 1):
+        if waiting is None and not _all_consent(federation, collected, number + 1):
             break
         number += 1
-        trace = federation.round(number)
-        ledger.take(trace, federation, optimiser=config.federation.optimiser)
+        outgoing = waiting or federation.outgoing(number)
+        # Noise that was drawn must be the noise that is sent, so a noised round is always kept.
+        if keeper is not None and waiting is None and (not scored or keeper.due()):
+            keeper.save(snapshot(number, outgoing, federation, collected))
+        waiting = None
+        trace = federation.round(number, outgoing)
+        collected.take(trace, federation.present, federation.layout, optimiser=config.federation.optimiser)
         if not scored:
             operator.keep(number)
-            ledger.keep_heads(federation.present)
+            collected.keep_heads(federation.present)
         elif operator.judge(federation.score(number), round=number):
-            ledger.keep_heads(federation.present)
+            collected.keep_heads(federation.present)
         exchanges = federation.take_exchanges()
         if observer is not None:
             observer(dataclasses.replace(trace, exchanges=exchanges))
         progress("rounds", number, count)
     return Trained(
-        model=Model(trunk=operator.best, heads=ledger.heads),
+        model=Model(trunk=operator.best, heads=collected.heads),
         rounds=number,
         best_round=operator.best_round,
         curve=operator.curve,
         parameters=federation.layout.size,
         training_seconds=sum(partner.seconds for partner in federation.partners),
-        aggregated=aggregated(ledger.results, warnings=federation.setup.warnings),
-        withheld=ledger.withheld or None,
-        release=ledger.release,
+        aggregated=aggregated(collected.results, warnings=federation.setup.warnings),
+        withheld=collected.withheld or None,
+        release=collected.release,
         departures=tuple(federation.departures),
-        left=ledger.left,
+        left=collected.left,
+        resumed=resumed,
     )
 
 
-def _all_consent(federation: _Federation, ledger: _Ledger, number: int) -> bool:
+def _all_consent(federation: _Federation, collected: Collected, number: int) -> bool:
     """Ask before round ``number``, let go who leaves, and return whether the round takes place.
 
     Raises:
@@ -370,25 +351,9 @@ def _all_consent(federation: _Federation, ledger: _Ledger, number: int) -> bool:
     agreed = federation.ask(number)
     for one in federation.departures[before:]:
         if one.decision in LASTING:
-            ledger.let_go(one.partner, one.decision, federation.operator.best)
+            collected.let_go(one.partner, one.decision, federation.operator.best)
         if one.decision is Decision.VETO and number == 1:
             raise ProtocolAbort(AbortReason.VETOED, round=number, party=one.partner + 1)
     if agreed and not federation.present:
         raise TooFewClients(round=number, have=0, need=1)
     return agreed
-
-
-def _first_layer(
-    trace: RoundTrace, federation: _Federation, withheld: Mapping[int, NDArray[np.bool_]], optimiser: str
-) -> FirstLayerRelease:
-    layout = federation.layout
-    updates = {client - 1: layout.unflatten(update)[FIRST_WEIGHT].copy() for client, update in trace.updates.items()}
-    return FirstLayerRelease(
-        initial=trace.before[FIRST_WEIGHT],
-        updates={number: update.astype(np.float32, copy=False) for number, update in updates.items()},
-        total=layout.unflatten(trace.result.total)[FIRST_WEIGHT].astype(np.float64),
-        weights={client - 1: weight for client, weight in trace.weights.items()},
-        withheld=withheld,
-        optimiser=optimiser,
-        round=trace.round,
-    )

@@ -22,6 +22,7 @@ from securefl.learning.heads import Heads
 from securefl.learning.loss import CellBatch
 from securefl.learning.sparse import SparseBatch
 from securefl.learning.step import TrainingStep
+from securefl.learning.train_state import Arrays, array_of, part, prefixed, restore_shuffle, shuffle_array
 from securefl.learning.trunk import Trunk
 
 
@@ -37,6 +38,14 @@ class LocalTrainer(Protocol):
         Raises:
             InputError: the loss is not finite.
         """
+        ...
+
+    def state(self) -> Arrays:
+        """Return what the trainer needs to go on: the partner's own, never for a message."""
+        ...
+
+    def restore(self, state: Arrays, trunk: Trunk, heads: Heads) -> None:
+        """Go on where the trainer stood that returned ``state``, with the same trunk and heads from now on."""
         ...
 
 
@@ -77,6 +86,7 @@ class PlainTrainer:
         self._dropout = torch.Generator(self._device).manual_seed(seat.seed)
         self._step: TrainingStep | None = None
         self._endless: Iterator[tuple[SparseBatch, CellBatch]] | None = None
+        self._skipped = self._taken = 0
 
     def train_epoch(self, trunk: Trunk, heads: Heads, records: RecordSource) -> float:
         """Train one epoch, or ``config.local_steps`` steps, in place and return the mean loss a record.
@@ -100,8 +110,29 @@ class PlainTrainer:
         if not self._config.local_steps:
             return records.batches(size, self._shuffle)
         if self._endless is None:
-            self._endless = _repeated(records, size, self._shuffle)
+            self._endless = islice(_repeated(records, size, self._shuffle), self._skipped, None)
+        self._taken += self._config.local_steps
         return islice(self._endless, self._config.local_steps)
+
+    def state(self) -> Arrays:
+        """Return the optimiser's moments, both generators, or where steps are counted how many were taken.
+
+        Steps are counted from the first epoch's order, which the seed gives again.
+        """
+        order = {"taken": np.array(self._taken)} if self._config.local_steps else {"shuffle": shuffle_array(self._shuffle)}
+        step = {} if self._step is None else prefixed("step", self._step.state())
+        return {"dropout": array_of(self._dropout.get_state()), **order, **step}
+
+    def restore(self, state: Arrays, trunk: Trunk, heads: Heads) -> None:
+        """Go on where a fresh trainer of the same seat stood when it returned ``state``."""
+        self._dropout.set_state(torch.from_numpy(state["dropout"].copy()))
+        if self._config.local_steps:
+            self._skipped = self._taken = int(state["taken"])
+        else:
+            restore_shuffle(self._shuffle, state["shuffle"])
+        if step := part("step", state):
+            self._step = TrainingStep(trunk, heads, self._config)
+            self._step.restore(step)
 
 
 def _repeated(records: RecordSource, size: int, shuffle: np.random.Generator) -> Iterator[tuple[SparseBatch, CellBatch]]:

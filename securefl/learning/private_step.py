@@ -38,6 +38,7 @@ from securefl.learning.local import LocalTrainer, Seat
 from securefl.learning.loss import CellBatch, cell_losses
 from securefl.learning.private_noise import noised_descent
 from securefl.learning.sparse import SparseBatch, transposed
+from securefl.learning.train_state import Arrays
 from securefl.learning.trunk import Trunk
 from securefl.types import Rng
 
@@ -215,6 +216,14 @@ class PrivateTrainer:
             loss += self._step(trunk, heads, records, rows)
             seen += len(rows)
         return loss / max(seen, 1)
+
+    def state(self) -> Arrays:
+        """Return how many of the priced steps were taken."""
+        return {"taken": np.array(self._taken)}
+
+    def restore(self, state: Arrays, trunk: Trunk, heads: Heads) -> None:
+        """Go on with the steps that are left."""
+        self._taken = int(state["taken"])
 
     def _step(self, trunk: Trunk, heads: Heads, records: Records, rows: NDArray[np.int64]) -> float:
         # Counted before the release: a step that fails half way has still spent its share.

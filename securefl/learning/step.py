@@ -21,6 +21,7 @@ from securefl.learning.heads import Heads
 from securefl.learning.loss import CellBatch, Censoring, batch_loss
 from securefl.learning.sparse import SparseBatch
 from securefl.learning.table import BlockStep, DenseStep, LazyAdam, WeightTable
+from securefl.learning.train_state import Arrays, optimiser_arrays, part, prefixed, restore_optimiser
 from securefl.learning.trunk import FirstLayer, Trunk
 
 
@@ -57,6 +58,17 @@ class TrainingStep:
             return
         with self._table.working():
             yield
+
+    def state(self) -> Arrays:
+        """Return the optimiser's state, of the table and of all other parameters."""
+        table = {} if self._table is None else prefixed("table", self._table.state())
+        return {**prefixed("others", optimiser_arrays(self._optimiser)), **table}
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from what :meth:`state` returned for the same architecture and config."""
+        restore_optimiser(self._optimiser, part("others", state))
+        if self._table is not None:
+            self._table.restore(part("table", state))
 
     def step(
         self, batch: SparseBatch, cells: CellBatch, *, denominator: float, dropout: torch.Generator | None = None

@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from securefl.learning.columns import Columns, empty_columns
 from securefl.learning.sparse import SparseBatch, transposed
+from securefl.learning.train_state import Arrays, array_of, optimiser_arrays, part, prefixed, restore_optimiser
 
 BLOCK = 64
 """Columns of a block: 256 bytes a row, so that the errors of a batch of 4,096 records (1 MB a block) fit the second cache."""
@@ -37,6 +39,14 @@ class BlockStep(Protocol):
         """Move ``block`` (bits, columns) by the gradient: row ``b`` is the sum of ``errors`` (B, columns) over list ``b``."""
         ...
 
+    def state(self) -> Arrays:
+        """Return the optimiser's state."""
+        ...
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from what :meth:`state` returned."""
+        ...
+
 
 class DenseStep:
     """Every row moves, by torch's own optimiser: with Adam a row that has ever had a gradient moves at every step."""
@@ -49,6 +59,14 @@ class DenseStep:
         block.grad = functional.embedding_bag(lists.indices, errors, lists.offsets, mode="sum")
         self._optimiser.step()
         block.grad = None
+
+    def state(self) -> Arrays:
+        """Return the moments and the count of steps, if there are any."""
+        return optimiser_arrays(self._optimiser)
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from what :meth:`state` returned."""
+        restore_optimiser(self._optimiser, state)
 
 
 class LazyAdam:
@@ -68,6 +86,7 @@ class LazyAdam:
         """Move the rows whose list is not empty."""
         if self._moments is None:
             self._moments = (torch.zeros_like(block), torch.zeros_like(block))
+        self._moments = (self._moments[0].to(block.device), self._moments[1].to(block.device))
         self._steps += 1
         ends = torch.cat([lists.offsets[1:], lists.offsets.new_tensor([len(lists.indices)])])
         rows = torch.nonzero(ends > lists.offsets).squeeze(1)
@@ -82,6 +101,18 @@ class LazyAdam:
         size = self._rate * (1 - beta2**self._steps) ** 0.5 / (1 - beta1**self._steps)
         moved = block.index_select(0, rows).addcdiv_(mean, square.sqrt_().add_(self._epsilon), value=-size)
         block.index_copy_(0, rows, moved)
+
+    def state(self) -> Arrays:
+        """Return the moments and the count of steps, if there are any."""
+        if self._moments is None:
+            return {}
+        return {"first": array_of(self._moments[0]), "second": array_of(self._moments[1]), "steps": np.array(self._steps)}
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from what :meth:`state` returned; the next step puts the moments where the block is."""
+        if state:
+            self._moments = (torch.from_numpy(state["first"].copy()), torch.from_numpy(state["second"].copy()))
+            self._steps = int(state["steps"])
 
 
 class WeightTable:
@@ -117,11 +148,27 @@ class WeightTable:
         """Copy the weights into the blocks; the first ``batch`` of all decides about the order of the rows."""
         if not len(self._order):
             count = torch.bincount(batch.indices, minlength=len(self._weight))
-            self._order = torch.argsort(count, descending=True, stable=True)
-            self._place = torch.argsort(self._order).int()
+            self._take_order(torch.argsort(count, descending=True, stable=True))
         for columns, block in zip(self._columns, self._blocks, strict=True):
             torch.index_select(self._weight[:, columns], 0, self._order, out=block)
         self._filled = True
+
+    def _take_order(self, order: Tensor) -> None:
+        self._order, self._place = order, torch.argsort(order).int()
+
+    def state(self) -> Arrays:
+        """Return the steps' states and the order of the rows in which they are; the weights are the trunk's own."""
+        found: Arrays = {"order": array_of(self._order)}
+        for number, stepper in enumerate(self._steppers):
+            found |= prefixed(str(number), stepper.state())
+        return found
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from what :meth:`state` returned of a table of the same shape."""
+        if len(state["order"]):
+            self._take_order(torch.from_numpy(state["order"].copy()))
+        for number, stepper in enumerate(self._steppers):
+            stepper.restore(part(str(number), state))
 
     @torch.no_grad()
     def _join(self) -> None:

@@ -13,6 +13,7 @@ from securefl.federation.training import train_federated
 from securefl.learning.cells import Records, Scaling
 from securefl.learning.heads import Heads
 from securefl.learning.local import LocalTrainer, PrivateTraining, Seat
+from securefl.learning.train_state import Arrays
 from securefl.learning.trunk import Trunk
 
 CONFIG = RunConfig(
@@ -33,6 +34,12 @@ class AddsOne:
         for parameter in trunk.parameters():
             parameter.add_(0.25)
         return 0.0
+
+    def state(self) -> Arrays:
+        return {}
+
+    def restore(self, state: Arrays, trunk: Trunk, heads: Heads) -> None:
+        assert not state
 
 
 def constant_scaling(dataset: Dataset, partner: int) -> Scaling:

@@ -40,16 +40,17 @@ def opened(noise: SumNoise, scheme: str, *, seed: int = 0, dropouts: dict[Client
     rng = CountingRng(seed)
     options = PaillierOptions(bits=2048) if scheme == "paillier" else None
     setup = schemes()[scheme](CLIENTS, quantizer=noise.quantizer(), run_id=bytes(32), rng=rng, options=options)
+    updates = {client: np.ones(LENGTH, dtype=np.float32) for client in CLIENTS}
     result = run_round(
         setup,
-        {client: np.ones(LENGTH, dtype=np.float32) for client in CLIENTS},
+        updates,
         weights=dict.fromkeys(CLIENTS, 1),
         round=1,
         model_hash=bytes(32),
         rng=rng,
         quantizer=noise.quantizer(),
         dropouts=dropouts,
-        encode=noise.encoder(rng),
+        encode=noise.encoder(noise.inputs(updates, rng)),
     )
     return noise.finished(result, rng=rng)
 
@@ -109,7 +110,7 @@ def test_two_rounds_draw_fresh_noise() -> None:
 def test_counts_are_no_weights() -> None:
     noise = noise_for()
     with pytest.raises(ParameterError, match="weight=7 of client 1 must be 1"):
-        noise.encoder(CountingRng())(np.ones(LENGTH), 7, noise.quantizer(), ClientId(1))
+        noise.encoder({})(np.ones(LENGTH), 7, noise.quantizer(), ClientId(1))
 
 
 def test_delta_and_colluders_are_bounded() -> None:
