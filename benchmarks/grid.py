@@ -5,9 +5,9 @@
 Each cell is a process of its own, so that its peak memory is its own. A cell is listed with the reason, and not run, where a
 smaller one of its scheme lets expect more than ten CPU minutes or more than the memory limit (cost in proportion to coordinates
 and clients); one that exceeds a limit all the same is ended and listed, and so are the larger ones of its scheme. Cells that
-are already in the result are kept: an interrupted grid goes on where it stopped, on the same processor. Seconds are CPU seconds
-(medians over clients); all parties live in the cell's one process, so its peak memory is that of all of them together with the
-transcript, and ``cpu_seconds`` are those of all of them with the making of the updates.
+are already in the result are kept: an interrupted grid goes on where it stopped, and each cell names its processor and load.
+Seconds are CPU seconds (medians over clients); all parties live in the cell's one process, so its peak memory is that of all
+of them together with the transcript, and ``cpu_seconds`` are those of all of them with the making of the updates.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def measure(name: str, d: int, n: int) -> dict[str, Any]:
 
 def cell(name: str, d: int, n: int) -> dict[str, Any]:
     """Return the record of one cell, measured in a process of its own, or the reason why there is none."""
-    record: dict[str, Any] = {"scheme": name, "d": d, "n": n, "load": os.getloadavg()[0]}
+    record: dict[str, Any] = {"scheme": name, "d": d, "n": n, "load": os.getloadavg()[0], "cpu": environment()["cpu"]}
     command = [sys.executable, "-m", "benchmarks.grid", "--cell", name, str(d), str(n)]
     started = time.perf_counter()
     try:
@@ -113,9 +113,6 @@ def grid(wanted: list[tuple[str, int, int]], out: Path) -> None:
     if out.exists():
         content = json.loads(out.read_text(encoding="utf-8"))
     here, cells = environment("numpy", "tenseal", "gmpy2"), content["cells"]
-    before = content.get("environment", here).get("cpu")
-    if before != here["cpu"]:
-        raise SystemExit(f"{out} was measured on {before}, this is {here['cpu']}: name another --out")
     for name, d, n in wanted:
         if any((c["scheme"], c["d"], c["n"]) == (name, d, n) for c in cells):
             continue
@@ -144,11 +141,17 @@ def refusal(cells: list[dict[str, Any]], name: str, d: int, n: int) -> dict[str,
 def _too_much(measured: dict[str, Any], d: int, n: int) -> str | None:
     """Return what of a cell is over its limit, by the ``measured`` one's cost in proportion; ``None`` if nothing is."""
     times = d * n / (measured["d"] * measured["n"])
-    expected, gigabytes = measured["cpu_seconds"] * times, measured["peak_rss_mb"] * times / 1024
+    expected, gigabytes = _spent(measured) * times, measured["peak_rss_mb"] * times / 1024
     told = f"by d={measured['d']}, n={measured['n']}"
     if expected > CELL_SECONDS:
         return f"not run: estimated {expected:.0f} CPU seconds {told}"
     return f"not run: estimated {gigabytes:.0f} GB for all parties together {told}" if gigabytes > MEMORY_GB else None
+
+
+def _spent(measured: dict[str, Any]) -> float:
+    """Return the CPU seconds of all parties of a cell; of one that doesn't state them, what its parts are together at least."""
+    parts = measured["n"] * measured["client_seconds"] + measured["server_seconds"] + measured["decryptor_seconds"]
+    return float(measured.get("cpu_seconds", parts))
 
 
 def main() -> None:

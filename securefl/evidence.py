@@ -154,6 +154,7 @@ class GridLineRecord(Record):
     scheme: str
     parameters: int = Field(description="coordinates on which it was measured")
     partners: int = Field(description="clients among which it was measured")
+    cpu: str = Field(description="the processor on which it was measured")
     load: float = Field(description="load average of the machine before the measurement")
     client_seconds: float
     bytes_up_per_parameter: float
@@ -168,7 +169,6 @@ class GridLineRecord(Record):
 class GridRecord(Record):
     """A grid of every scheme's cost, from a file that is an input of the report (``grid:``); none of it is of the run."""
 
-    cpu: str = Field(description="the processor on which it was measured")
     lines: tuple[GridLineRecord, ...]
 
 

@@ -229,12 +229,12 @@ def grid_table(report: ReportRecord) -> Table:
     """Return what each protocol costs at the price list's scale by a grid that was measured elsewhere; said in every row."""
     if report.grid is None or report.prices is None:
         return Table(name="grid", caption="", heads=(), rows=())
-    unit, cpu = report.prices.currency, report.grid.cpu
+    unit = report.prices.currency
     rows = tuple(
         (
             text(line.scheme, _used_by(report.arms, line.scheme)),
             number(line.parameters, f"{count(line.parameters)} parameters, {line.partners} partners",
-                   f"elsewhere, on {cpu}, load {decimal(line.load, 1)}"),
+                   f"elsewhere, on {line.cpu}, load {decimal(line.load, 1)}"),
             number(line.client_seconds, seconds(line.client_seconds), f"{decimal(line.bytes_up_per_parameter, 1)} bytes each"),
             number(line.protocol_hours, seconds(line.protocol_hours * HOUR)),
             number(line.operator_hours, seconds(line.operator_hours * HOUR)),
@@ -246,7 +246,7 @@ def grid_table(report: ReportRecord) -> Table:
     )  # fmt: skip
     heads = ("Protocol", "#Measured elsewhere, on", "#A partner, a round there", "#A partner, whole run", "#Operator",
              "#All decryptors", "#GB sent by a partner", "#Money of a partner")  # fmt: skip
-    caption = f"The protocols alone, measured elsewhere on {cpu} and extrapolated to the stated scale; seconds are of one core"
+    caption = "The protocols alone, measured elsewhere and extrapolated to the stated scale; seconds are of one core"
     return Table(name="grid", caption=caption, heads=heads, rows=rows)
 
 

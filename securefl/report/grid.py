@@ -1,9 +1,9 @@
 """What each protocol costs where the grid measured it, carried to the price list's scale: figures from elsewhere, marked so.
 
 A run's record knows its own arms at the size of its own model, heavy schemes often on a part of it. The grid
-(``benchmarks/grid.py``) runs every scheme on the same made-up updates up to 10^7 coordinates, on one processor that it names.
-Of each scheme the cell is taken whose number of clients is nearest to the scale's, and of those the one with the most
-coordinates; its seconds and bytes grow with the parameters, the operator's also with the partners.
+(``benchmarks/grid.py``) runs every scheme on the same made-up updates up to 10^7 coordinates; each of its cells names its
+processor. Of each scheme the cell is taken whose number of clients is nearest to the scale's, and of those the one with the
+most coordinates; its seconds and bytes grow with the parameters, the operator's also with the partners.
 
 What it does not say: what a network, another processor or a busier one makes of it, and what training costs.
 """
@@ -31,6 +31,7 @@ class _Cell(BaseModel):
     d: int = Field(ge=1)
     n: int = Field(ge=2)
     load: float = Field(0.0, ge=0)
+    cpu: str = UNKNOWN_CPU
     skipped: str = ""
     setup_seconds: float = Field(0.0, ge=0)
     key_seconds: float = Field(0.0, ge=0)
@@ -41,21 +42,12 @@ class _Cell(BaseModel):
     bytes_down_per_parameter: float = Field(0.0, ge=0)
 
 
-class _Environment(BaseModel):
-    """Where a grid was measured."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    cpu: str = UNKNOWN_CPU
-
-
 class _Grid(BaseModel):
     """The grid's file."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     cells: tuple[_Cell, ...]
-    environment: _Environment = _Environment()
 
 
 def load_grid(path: Path | None, prices: PriceRecord) -> GridRecord | None:
@@ -76,7 +68,7 @@ def load_grid(path: Path | None, prices: PriceRecord) -> GridRecord | None:
     measured = [cell for cell in grid.cells if not cell.skipped]
     schemes = dict.fromkeys(cell.scheme for cell in measured)
     lines = tuple(_line(_nearest(measured, scheme, prices.scale.partners), prices) for scheme in schemes)
-    return GridRecord(cpu=grid.environment.cpu, lines=lines)
+    return GridRecord(lines=lines)
 
 
 def _nearest(cells: list[_Cell], scheme: str, partners: int) -> _Cell:
@@ -98,6 +90,7 @@ def _line(cell: _Cell, prices: PriceRecord) -> GridLineRecord:
         scheme=cell.scheme,
         parameters=cell.d,
         partners=cell.n,
+        cpu=cell.cpu,
         load=cell.load,
         client_seconds=cell.client_seconds,
         bytes_up_per_parameter=cell.bytes_up_per_parameter,

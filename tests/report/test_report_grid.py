@@ -23,13 +23,13 @@ CPU = "Invented processor 9000"
 
 def cell(scheme: str, d: int, n: int, **more: object) -> dict[str, object]:
     """Return an invented cell."""
-    return {"scheme": scheme, "d": d, "n": n, "load": 2.5, "client_seconds": 1.0, "server_seconds": 2.0,
+    return {"scheme": scheme, "d": d, "n": n, "load": 2.5, "cpu": CPU, "client_seconds": 1.0, "server_seconds": 2.0,
             "decryptor_seconds": 0.0, "bytes_up_per_parameter": 4.0, "bytes_down_per_parameter": 4.0, **more}  # fmt: skip
 
 
 def grid_file(path: Path, *cells: dict[str, object]) -> Path:
     """Write an invented grid."""
-    path.write_text(json.dumps({"cells": cells, "environment": {"cpu": CPU, "cores": 2}}), encoding="utf-8")
+    path.write_text(json.dumps({"cells": cells, "environment": {"cores": 2}}), encoding="utf-8")
     return path
 
 
@@ -77,7 +77,7 @@ def test_every_row_says_that_it_is_from_elsewhere_and_where(tmp_path: Path, grid
     assert len(told) == 2
     assert all(f"elsewhere, on {CPU}" in row for row in told)
     assert report.grid is not None
-    assert report.grid.cpu == CPU
+    assert {line.cpu for line in report.grid.lines} == {CPU}
     assert [one.name for one in report.inputs if one.name.startswith("grid:")] == ["grid:grid.json"]
 
 
@@ -122,7 +122,5 @@ def test_a_bad_grid_is_refused_in_one_line(tmp_path: Path, content: str, message
 
 def test_a_grid_that_names_no_processor_says_so(tmp_path: Path) -> None:
     path = tmp_path / "grid.json"
-    path.write_text(json.dumps({"cells": [cell("masking", 10, 3)]}), encoding="utf-8")
-    found = load_grid(path, load_prices())
-    assert found is not None
-    assert found.cpu == UNKNOWN_CPU
+    unnamed = {name: value for name, value in cell("masking", 10, 3).items() if name != "cpu"}
+    assert lines(grid_file(path, unnamed))["masking"].cpu == UNKNOWN_CPU
