@@ -4,8 +4,8 @@
 
 Each training is a cell, kept in ``--cache``; a call trains cells until its minutes are over, then writes what is known to
 ``results/science.json``. The recipe of a federation is chosen on a VALIDATION fold with seed 0 among ``LEVERS``: MoleculeACE's
-for partners with assays of their own, for tox21 that of ten partners with common tasks. Sums are in the clear (``plaintext``):
-exact schemes open the same quantised sums, bit for bit.
+for partners with assays of their own, for tox21 that of twenty partners with common tasks. Sums are in the clear
+(``plaintext``): exact schemes open the same quantised sums, bit for bit.
 
 tox21's compounds are divided at random, so each partner measures the same twelve assays on its share. ``private``: each keeps
 heads of its own, which nobody else's labels reach. ``common``: the consortium shares the twelve outputs too, as kMoL's partners
@@ -52,11 +52,15 @@ LEVERS: dict[str, dict[str, object]] = {
     "24 rounds": {},
     "24 rounds, FedAdam": {"server_optimiser": "fedadam"},
     "24 rounds, batch 32": {"batch": 32},
-    "24 rounds, batch 32, 3 epochs": {"batch": 32, "local_epochs": 3},
+    "60 rounds": {"rounds": 60},
+    "60 rounds, 3 times the rate": {"rounds": 60, "learning_rate": 3e-3},
 }
 TUNED_ON: dict[str, tuple[str, tuple[str, ...]]] = {
     "assays": ("moleculeace", ("24 rounds", "24 rounds, FedAdam")),
-    "panel": ("tox21-random-10-common", ("24 rounds", "24 rounds, batch 32", "24 rounds, batch 32, 3 epochs")),
+    "panel": (
+        "tox21-random-20-common",
+        ("24 rounds", "24 rounds, batch 32", "60 rounds", "60 rounds, 3 times the rate"),
+    ),
 }
 """By kind of consortium: on whose validation fold its recipe is chosen, and among which levers."""
 KMOL = {"central": 0.869, "2": 0.838, "5": 0.832, "10": 0.831, "20": 0.822}
