@@ -9,10 +9,20 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from securefl.errors import InputError
 from securefl.recipes import REFERENCES, check_arm, recipe_of
@@ -31,6 +41,11 @@ class Section(BaseModel):
     """A section of the config: unknown keys are refused, values can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_serializer(mode="wrap", when_used="json")
+    def _without_infinity(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """JSON has no number for infinity, and a budget of infinity is not the same as none: it is written as a word."""
+        return {name: "inf" if value == inf else value for name, value in handler(self).items()}
 
 
 SectionT = TypeVar("SectionT", bound=Section)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 
-from securefl.config import RunConfig, load_config
+from securefl.config import DpConfig, RunConfig, audit_sha256, load_config, parse_config
 from securefl.errors import InputError
 
 
@@ -50,3 +52,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_two_partners_are_enough_without_a_secure_arm(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, "arms = ['standalone', 'plaintext']\n[data]\npartners = 2\n"))
     assert config.data.partners == 2
+
+
+def test_a_budget_of_infinity_is_not_none_after_a_record_of_it() -> None:
+    config = RunConfig(dp=DpConfig(total_epsilon=math.inf))
+    content = json.loads(json.dumps(config.model_dump(mode="json"), allow_nan=False))
+    again = parse_config(content, source="a record")
+    assert again.dp.total_epsilon == math.inf
+    assert again.sha256 == config.sha256 != RunConfig().sha256
+    assert audit_sha256(content) == audit_sha256(config.model_dump(mode="json"))
