@@ -30,7 +30,7 @@ def run(
     plan_only: Annotated[bool, typer.Option("--plan", help="Say time, bytes, privacy and refusals; run nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print for a program.")] = False,
 ) -> None:
-    """Train every arm of a config; a killed run resumes from its last finished arm.
+    """Train every arm of a config; a killed run goes on where it was, inside a federated arm too.
 
     Examples:
 

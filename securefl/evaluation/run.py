@@ -1,7 +1,8 @@
 """A whole run: the folder that belongs to one config and one dataset, and every arm in it.
 
-A run that was killed resumes from its last finished arm: an arm is finished when its ``record.json`` is there, which is
-written last. A folder that holds anything else is refused and left as it is.
+A run that was killed resumes from its last finished arm, and inside a federated arm from its last kept round
+(:mod:`securefl.federation.keeper`): an arm is finished when its ``record.json`` is there, which is written last. A folder that
+holds anything else is refused and left as it is.
 """
 
 from __future__ import annotations
