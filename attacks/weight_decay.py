@@ -12,9 +12,9 @@ it was.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attacks.rows import Delta, row_rms
+from securefl.errors import ParameterError
 
 FEWEST = 10
 SHARE = 0.05
@@ -23,7 +23,7 @@ ROUNDING = 2.0**-21
 """Of a row's weights: what is smaller after the correction is the rounding of a float32 difference."""
 
 
-def decay_ratio(delta: Delta, weight: NDArray[np.float32]) -> tuple[float, int]:
+def decay_ratio(delta: Delta, weight: Delta) -> tuple[float, int]:
     """Return the ratio of update to weight on which most rows agree, and how many rows make up that agreement."""
     exact = weight.astype(np.float64)
     ratio = np.sort(np.einsum("ij,ij->i", delta, exact) / np.maximum(np.einsum("ij,ij->i", exact, exact), 1e-300))
@@ -33,13 +33,16 @@ def decay_ratio(delta: Delta, weight: NDArray[np.float32]) -> tuple[float, int]:
     return float(np.median(ratio[start : start + window])), window
 
 
-def without_decay(delta: Delta, weight: NDArray[np.float32], *, noise: float | None = None) -> Delta:
+def without_decay(delta: Delta, weight: Delta, *, noise: float | None = None) -> Delta:
     """Return ``delta`` (bits, h) without the part that is a multiple of ``weight``; untouched rows are then exactly zero.
 
     An update with zero rows had no decay and comes back as it is, as does one whose rows agree on no ratio.
 
     Args:
         weight: the first layer before the step, (bits, h). noise: standard deviation of an entry's error beyond rounding.
+
+    Raises:
+        ParameterError: the update is not a finite matrix, or ``weight`` has another shape.
 
     >>> weight = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
     >>> update = -0.01 * weight.astype(float)
@@ -50,6 +53,8 @@ def without_decay(delta: Delta, weight: NDArray[np.float32], *, noise: float | N
     """
     if (row_rms(delta) == 0).any():
         return delta
+    if weight.shape != delta.shape:
+        raise ParameterError(f"weights have shape {weight.shape}, must be the update's {delta.shape}")
     ratio, agreeing = decay_ratio(delta, weight)
     left = delta - ratio * weight.astype(np.float64)
     untouched = row_rms(left) <= np.maximum(ROUNDING * row_rms(weight), 2.0 * (noise or 0.0))

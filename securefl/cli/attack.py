@@ -31,6 +31,7 @@ def attack(
     view: Annotated[str | None, typer.Option("--view", help="Only attacks from this view (V0 to V5).")] = None,
     update: Annotated[Path | None, typer.Option("--update", help="Instead of a run: your own update, safetensors.")] = None,
     tensor: Annotated[str | None, typer.Option("--tensor", help="Its first-layer matrix; the largest if left out.")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", help="That matrix before the step: undoes weight decay.")] = None,
     hidden_first: Annotated[bool, typer.Option("--hidden-first", help="The matrix is (hidden, bits), as in torch.")] = False,
     seconds: Annotated[float, typer.Option("--seconds", help="Most seconds of that search.", min=0.1)] = 60.0,
     own: Annotated[str | None, typer.Option("--own", help="Only this partner's own compounds, for its eyes only.")] = None,
@@ -58,7 +59,9 @@ def attack(
     """
     if update is not None and run is None:
         with progress_bar() as progress:
-            found = attack_update(update, tensor=tensor, hidden_first=hidden_first, seconds=seconds, progress=progress)
+            found = attack_update(
+                update, tensor=tensor, hidden_first=hidden_first, seconds=seconds, progress=progress, weights=weights
+            )
         emit_json(found) if as_json else emit_table("What the update shows", [summary(found)])
         return
     if run is None or update is not None:

@@ -13,26 +13,35 @@ from safetensors.numpy import load_file
 from attacks.bit_union import union_of_bits
 from attacks.fingerprint_recovery import fingerprint_recovery
 from attacks.label_inference import label_inference
+from attacks.weight_decay import without_decay
 from securefl.errors import InputError
 from securefl.types import Progress
 
 LARGEST_BYTES = 4 << 30
 
 
-def attack_update(path: Path, *, tensor: str | None, hidden_first: bool, seconds: float, progress: Progress) -> dict[str, Any]:
+def attack_update(
+    path: Path, *, tensor: str | None, hidden_first: bool, seconds: float, progress: Progress, weights: str | None = None
+) -> dict[str, Any]:
     """Return what can be read out of the first-layer update in a safetensors file.
 
     Args:
         tensor: its name; the file's only matrix, or the one with the most inputs, where it is ``None``.
         hidden_first: the matrix is (hidden units, bits), as torch's Linear keeps it; (bits, hidden units) otherwise.
         seconds: the search for fingerprints stops after so long.
+        weights: the name of the matrix as it was before the step: weight decay is then taken out of the update.
 
     Raises:
-        InputError: the file can't be read, is too large, or has no such matrix.
+        InputError: the file can't be read, is too large, has no such matrix, or one of another shape.
         ParameterError: the matrix is not finite.
     """
     name, delta = _matrix(path, tensor)
     rows = delta.T if hidden_first else delta
+    if weights is not None:
+        before = _matrix(path, weights)[1]
+        if before.shape != delta.shape:
+            raise InputError(f"{path}: {weights!r} has shape {before.shape}, must be that of {name!r}, {delta.shape}")
+        rows = np.asarray(without_decay(rows, before.T if hidden_first else before), dtype=np.float64)
     found = fingerprint_recovery(rows, seconds=seconds, progress=progress)
     labels = label_inference(found.fingerprints, found.factors)
     compounds = [

@@ -52,6 +52,33 @@ def test_layouts_agree(update: Path, tmp_path: Path) -> None:
     assert attack_update(turned, tensor="w", hidden_first=True, seconds=5.0, progress=silent) == plain
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_weight_decay_is_taken_out_with_the_weights_before_the_step(
+    tmp_path: Path, compounds: NDArray[np.bool_], turned: bool
+) -> None:
+    """Without them the decay hides the compounds behind rows that move all the same."""
+    draw = np.random.default_rng(3)
+    before = draw.normal(size=(600, 48)).astype(np.float32)
+    delta = 0.1 * (compounds.T.astype(float) @ draw.normal(size=(12, 48))) - 0.3 * before
+    tensors = {"w": delta.astype(np.float32), "before": before}
+    path = tmp_path / "decayed.safetensors"
+    save_file({name: np.ascontiguousarray(one.T if turned else one) for name, one in tensors.items()}, path)
+    options = ["attack", "--update", str(path), "--tensor", "w", "--json", *(["--hidden-first"] if turned else [])]
+    blind = json.loads(CliRunner().invoke(app, options).stdout)
+    truth = {tuple(np.flatnonzero(row)) for row in compounds}
+    assert not truth & {tuple(one["bits"]) for one in blind["fingerprints"]}
+    found = json.loads(CliRunner().invoke(app, [*options, "--weights", "before"]).stdout)
+    assert found["touched_bits"] == np.flatnonzero(compounds.any(axis=0)).tolist()
+    assert {tuple(one["bits"]) for one in found["fingerprints"]} == truth
+
+
+def test_weights_of_another_shape_are_refused(update: Path) -> None:
+    tensors = {**load_file(update), "small": np.zeros((5, 5), np.float32)}
+    save_file(tensors, update)
+    with pytest.raises(InputError, match="must be that of"):
+        attack_update(update, tensor="w", hidden_first=False, seconds=1.0, progress=silent, weights="small")
+
+
 def test_wrong_input_is_one_line(update: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.safetensors"
     text.write_text("no tensors here")
