@@ -30,8 +30,8 @@ COLOURS = {
 
 SHOWN_CLIENTS = 10
 PANELS = (
-    ("client_seconds", "one client, CPU seconds"),
-    ("decryptor_seconds", "all decryptors, CPU seconds"),
+    ("client_seconds", "one client, seconds"),
+    ("decryptor_seconds", "all decryptors together, seconds"),
     ("bytes_up_per_parameter", "bytes up for each coordinate"),
 )
 
@@ -48,10 +48,14 @@ def lines(cells: list[dict[str, Any]], field: str, n: int) -> dict[str, list[tup
 def draw(content: dict[str, Any], out: Path) -> None:
     """Write the chart of ``content`` to ``out``."""
     n = SHOWN_CLIENTS
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(12, 3.8), layout="constrained")
+    clients = {scheme: points[-1] for scheme, points in lines(content["cells"], PANELS[0][0], n).items()}
+    # The dearest for a client, by coordinate, stands at the top of the legend, as its line does.
+    order = sorted(clients, key=lambda scheme: -clients[scheme][1] / clients[scheme][0])
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(12.6, 3.8), layout="constrained")
     for axis, (field, title) in zip(axes, PANELS, strict=True):
-        for scheme, points in lines(content["cells"], field, n).items():
-            xs, ys = zip(*points, strict=True)
+        found = lines(content["cells"], field, n)
+        for scheme in filter(found.__contains__, order):
+            xs, ys = zip(*found[scheme], strict=True)
             axis.plot(xs, ys, marker="o", color=COLOURS[scheme], label=scheme)
         axis.set(xscale="log", xlabel="coordinates", title=title)
         if field.startswith("bytes"):
@@ -60,8 +64,8 @@ def draw(content: dict[str, Any], out: Path) -> None:
             axis.set_yscale("log")
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(f"What one round costs with {n} clients, one core")
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
+    figure.suptitle(f"What one round costs with {n} clients (CPU seconds of one core)")
     figure.savefig(out)
 
 
