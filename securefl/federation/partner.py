@@ -2,6 +2,9 @@
 
 The update is flattened by the trunk's layout, which names no head, no optimiser state and no target; the guard acts here,
 before anything is handed over. What the update itself says about the records is not hidden here.
+
+A federated partner holds its records in memory (of the default bits some 300 bytes a compound). Records that are streamed from
+shards are for an owner that trains alone (:mod:`securefl.learning.streaming`).
 """
 
 from __future__ import annotations

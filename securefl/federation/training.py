@@ -209,6 +209,8 @@ def train_federated(
     """
     if private is not None:
         require_private_step(config.model)
+        if device != "cpu":
+            raise ParameterError(f"device={device!r} must be 'cpu' for a private arm: its noise is drawn and added there")
     dataset, count = inputs_of(dataset, config.model), _checked(config.federation.rounds if rounds is None else rounds)
     layout = layout_of(dataset, config.model)
     chosen = layout.only(tuple(tensors)) if tensors is not None else layout

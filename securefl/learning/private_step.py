@@ -172,7 +172,7 @@ def _one_backward(trunk: Trunk, heads: Heads, batch: SparseBatch, cells: CellBat
 def _norms(trunk: Trunk, heads: Heads, batch: SparseBatch, passed: _Backward) -> Tensor:
     """Return each record's squared gradient norm over all parameters that are not frozen, shape (B,)."""
     first, *above, logits = passed.errors
-    ends = torch.cat([batch.offsets[1:], torch.tensor([len(batch.indices)])])
+    ends = torch.cat([batch.offsets[1:], batch.offsets.new_tensor([len(batch.indices)])])
     on_bits = (ends - batch.offsets).to(first.dtype)
     # Distinct binary inputs: the weight's gradient is the error once in every on-bit's row, the bias's is the error itself.
     total = _squared(trunk.first.weight, trunk.first.bias, on_bits, first)

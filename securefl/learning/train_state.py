@@ -46,11 +46,10 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, arrays: Arrays) -> None:
     """Give ``optimiser`` the state that :func:`optimiser_arrays` returned of one with the same parameters."""
     for number, parameter in enumerate(_parameters(optimiser)):
         kept = part(str(number), arrays)
-        # Counters of steps stay on the CPU, moments lie where the parameter does.
         if kept:
+            # All of it where the parameter is: a fused optimiser counts its steps there too.
             optimiser.state[parameter] = {
-                name: torch.from_numpy(value.copy()).to("cpu" if value.ndim == 0 else parameter.device)
-                for name, value in kept.items()
+                name: torch.from_numpy(value.copy()).to(parameter.device) for name, value in kept.items()
             }
 
 
