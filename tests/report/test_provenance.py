@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from made_run import made_arm, write_run
 from stand_ins import CountingRng
+from typer.testing import CliRunner
 
+from securefl.cli.main import app
 from securefl.cli.report import write_companions
 from securefl.crypto import dsse, mldsa
 from securefl.crypto.signature import SigningKey
@@ -28,7 +30,7 @@ from securefl.report.crate import METADATA, pack, unpack
 from securefl.report.editions import AUDITOR
 from securefl.report.intervals import clopper_pearson, wrong_intervals
 from securefl.report.materials import bill_of_materials
-from securefl.report.verify import Item, Scope, verify
+from securefl.report.verify import Item, Scope, editions_in, verify
 from securefl.secagg.masking.protocol import set_up
 from securefl.secagg.replay import transcript_head
 from securefl.secagg.rounds import OPERATOR, Message
@@ -255,3 +257,24 @@ def test_a_record_read_and_written_again_has_the_same_bytes(original: Path) -> N
     path = original / "report-auditor.json"
     assert encoded(read_record(ReportRecord, path)) == path.read_bytes()
     assert encoded(made_arm("masking")) == (original / "arms" / "masking" / "record.json").read_bytes()
+
+
+def test_every_edition_of_a_folder_is_found_also_one_that_lost_its_record(run: Path) -> None:
+    signed(run, Terms(as_of=DAY))
+    (run / "report-2.html").write_text("no edition", encoding="utf-8")
+    assert editions_in(run) == ("report", "report-auditor")
+    (run / "report.json").unlink()
+    assert editions_in(run) == ("report", "report-auditor")
+    (item,) = verify(run, "report", scope(run))
+    assert (item.status, item.what) == ("failed", "report.json")
+    assert "nothing else of this edition can be checked" in item.told
+
+
+def test_the_command_checks_every_edition_and_says_how_many_items_held(run: Path) -> None:
+    signed(run, Terms(as_of=DAY))
+    done = CliRunner().invoke(app, ["report", "verify", str(run), "--appetite", str(run.parent / "policy.toml")])
+    told = done.stdout.splitlines()
+    heads = [line for line in told if not line.startswith("  ")]
+    assert [head.split(":")[0] for head in heads] == ["report", "report-auditor"]
+    assert all(" ok" in head for head in heads)
+    assert sum(line.startswith("  ") for line in told) > 20
