@@ -16,7 +16,7 @@ import torch
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import FederationConfig, ModelConfig
 from securefl.errors import InputError, ParameterError, VerificationError
-from securefl.learning.cells import Records, RecordSource, records_of, scaling_of
+from securefl.learning.cells import Records, RecordSource, Scaling, records_of, scaling_of
 from securefl.learning.heads import Heads
 from securefl.learning.local import PlainTrainer, Seat
 from securefl.learning.loss import CellBatch
@@ -57,10 +57,12 @@ class InMemory:
             yield from self.parts[number].batches(size, shuffle)
 
 
-def trained(source: RecordSource, bits: int, tasks: int, *, epochs: int, training: FederationConfig) -> tuple[Trunk, Heads]:
+def trained(
+    source: RecordSource, bits: int, scaling: Scaling, *, epochs: int, training: FederationConfig
+) -> tuple[Trunk, Heads]:
     """Train as :func:`fit` does."""
     trunk = Trunk(bits, MODEL.hidden, dropout=MODEL.dropout, generator=torch.Generator().manual_seed(7))
-    heads = Heads(tasks, trunk.width)
+    heads = Heads.fresh(scaling, trunk.width)
     trainer = PlainTrainer(Seat(partner=0, records=source, seed=7), config=training)
     for _ in range(epochs):
         trainer.train_epoch(trunk, heads, source)
@@ -96,7 +98,7 @@ def test_streamed_training_is_training_in_memory_bit_for_bit(folder: Path, recor
     training = TRAINING.model_copy(update={"local_steps": steps})
     fitted = fit(open_shards(folder), model=MODEL, training=training, epochs=3, seed=7)
     source = InMemory(parts_of(records, 50))
-    trunk, heads = trained(source, records.fingerprints.shape[1], len(records.binary), epochs=3, training=training)
+    trunk, heads = trained(source, records.fingerprints.shape[1], open_shards(folder).scaling, epochs=3, training=training)
     assert_same(fitted.owned.model, trunk, heads)
     assert fitted.losses[-1] < fitted.losses[0]
 
@@ -105,7 +107,7 @@ def test_one_shard_is_the_ordinary_trainer_on_its_records(tiny_dataset: Dataset,
     write_shards(tiny_dataset, 0, tmp_path / "one")
     fitted = fit(open_shards(tmp_path / "one"), model=MODEL, training=TRAINING, epochs=2, seed=7)
     (part,) = parts_of(records, len(records))
-    trunk, heads = trained(part, records.fingerprints.shape[1], len(records.binary), epochs=2, training=TRAINING)
+    trunk, heads = trained(part, records.fingerprints.shape[1], scaling_of(tiny_dataset, 0), epochs=2, training=TRAINING)
     assert_same(fitted.owned.model, trunk, heads)
 
 
