@@ -47,7 +47,7 @@ class Terms:
     """What all partners of a run agree on beside the config.
 
     ``layout`` lists the tensors that are aggregated; the others of the trunk are frozen. ``private`` replaces the plain
-    trainer and the plain scaling of targets. ``local_start``: epochs on a partner's own heads before the first round.
+    trainer and the plain scaling of targets.
     """
 
     layout: TensorLayout
@@ -55,7 +55,6 @@ class Terms:
     seed: int
     guard_k: int | None = None
     private: PrivateTraining | None = None
-    local_start: int = 0
     device: str = "cpu"
 
 

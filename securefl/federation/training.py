@@ -148,6 +148,12 @@ class _Federation:
         taken, self.exchanges = tuple(self.exchanges), []
         return taken
 
+    def warm_up(self, epochs: int) -> None:
+        """Let every partner train its own heads on the first trunk for ``epochs``: a private arm's partner-local warm start."""
+        for partner in self.partners if epochs else ():
+            partner.receive(self.operator.trunk)
+            partner.warm_up(epochs)
+
     def _hand_out(self, number: int) -> None:
         for partner in self.present:
             partner.receive(self.operator.trunk, round=number)
@@ -208,24 +214,25 @@ def train_federated(
         ProtocolAbort: a party stopped a round, too few were left for one, or a partner vetoed the first.
     """
     if private is not None:
-        require_private_step(config.model)
-        if device != "cpu":
-            raise ParameterError(f"device={device!r} must be 'cpu' for a private arm: its noise is drawn and added there")
+        _require_private(config, device)
     dataset, count = inputs_of(dataset, config.model), _checked(config.federation.rounds if rounds is None else rounds)
     layout = layout_of(dataset, config.model)
     chosen = layout.only(tuple(tensors)) if tensors is not None else layout
-    resumes = keeper is not None and keeper.saved is not None
-    terms = Terms(
-        layout=chosen, config=config, seed=seed, guard_k=guard_k, private=private, device=device,
-        local_start=0 if (private is None and noise is None) or resumes else config.dp.local_start,
-    )  # fmt: skip
+    terms = Terms(layout=chosen, config=config, seed=seed, guard_k=guard_k, private=private, device=device)
     protocol = _Protocol(
         scheme=scheme, rng=rng, options=options, dropouts=dropouts or {}, noise=noise,
         consent=consent or planned(config.federation.departures),
     )  # fmt: skip
     federation = _assemble(dataset, layout, terms, protocol, start)
-    scored = private is None and noise is None
+    scored, resumes = private is None and noise is None, keeper is not None and keeper.saved is not None
+    federation.warm_up(0 if scored or resumes else config.dp.local_start)
     return _run(federation, count, config=config, scored=scored, progress=progress, observer=observer, keeper=keeper)
+
+
+def _require_private(config: RunConfig, device: str) -> None:
+    require_private_step(config.model)
+    if device != "cpu":
+        raise ParameterError(f"device={device!r} must be 'cpu' for a private arm: its noise is drawn and added there")
 
 
 def _checked(rounds: int) -> int:
@@ -263,10 +270,6 @@ def _assemble(
     if start is not None and start.heads:
         for partner in partners:
             partner.take_heads(heads_of(start, partner.number))
-    if terms.local_start:
-        for partner in partners:
-            partner.receive(operator.trunk)
-            partner.warm_up(terms.local_start)
     quantizer = protocol.noise.quantizer() if protocol.noise else quantizer_for(terms.config.secagg, len(partners))
     clients = [ClientId(partner.number + 1) for partner in partners]
     return _Federation(
