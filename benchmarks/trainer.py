@@ -39,7 +39,7 @@ from securefl.chem.moleculeace import load_table
 from securefl.config import FederationConfig
 from securefl.learning.cells import Records
 from securefl.learning.heads import Heads
-from securefl.learning.local import limit_threads
+from securefl.learning.local import keep_freed_memory, limit_threads
 from securefl.learning.step import TrainingStep
 from securefl.learning.trunk import Trunk
 
@@ -235,6 +235,8 @@ def machine() -> dict[str, Any]:
 def measure(repeats: int) -> dict[str, Any]:
     """Return all figures."""
     limit_threads(1)
+    # As the command line does; reference and peaks have it too.
+    keep_freed_memory()
     records, probe = made_records(), PeakProbe()
     reference, production = SparseChemStyle(records), Production(records)
     difference = largest_difference(reference, production)

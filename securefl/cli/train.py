@@ -10,7 +10,7 @@ import typer
 from securefl.cli.progress import progress_bar
 from securefl.config import RunConfig, load_config
 from securefl.errors import InputError
-from securefl.learning.local import bf16_products, limit_threads
+from securefl.learning.local import bf16_products, keep_freed_memory, limit_threads
 from securefl.learning.shards import open_shards
 from securefl.learning.streaming import fit
 
@@ -37,6 +37,7 @@ def train(
     if out.exists():
         raise InputError(f"{out} is there already: choose a new folder")
     limit_threads(threads)
+    keep_freed_memory()
     if bf16 and not bf16_products(True):
         typer.echo("securefl: this machine multiplies no bfloat16: products stay in float32", err=True)
     with progress_bar() as progress:

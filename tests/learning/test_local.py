@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -156,3 +159,10 @@ def test_products_are_rounded_only_where_the_machine_multiplies_bfloat16() -> No
     finally:
         assert bf16_products(False) is False
     assert torch.equal(a @ b, exact)
+
+
+def test_freed_memory_is_kept_where_glibc_is() -> None:
+    """In a process of its own, because it holds for the rest of one."""
+    code = "from securefl.learning.local import keep_freed_memory; import sys; sys.exit(not keep_freed_memory())"
+    here = platform.libc_ver()[0] == "glibc"
+    assert (subprocess.run([sys.executable, "-c", code], check=False).returncode == 0) == here
