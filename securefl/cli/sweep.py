@@ -42,24 +42,25 @@ class Leak:
     metric: str
     release: str
 
-    def of(self, audit: AuditRecord) -> tuple[int, int]:
-        """Return k of n.
+    def of(self, audit: AuditRecord) -> tuple[int, int] | None:
+        """Return k of n; ``None`` where the attack ran and can't tell the figure, as a low rate of few non-members.
 
         Raises:
-            InputError: the audit has no such figure, or it is no count.
+            InputError: no such attack ran, or the figure is no count.
         """
-        found = [attack for attack in audit.attacks if self._is(attack)]
+        ran = [attack for attack in audit.attacks if self._is_of(attack)]
+        if not ran:
+            raise InputError(f"--leak {self.name}: the audit has no such attack")
+        found = [attack for attack in ran if attack.metric == self.metric or attack.status != "run"]
         if not found:
-            raise InputError(f"--leak {self.name}: the audit has no such figure")
+            return None
         counted = max(found, key=lambda attack: attack.value or 0.0)
         if counted.k is None or counted.n is None:
             raise InputError(f"--leak {self.name}: {counted.reason or 'is no count of compounds'}")
         return counted.k, counted.n
 
-    def _is(self, attack: AttackRecord) -> bool:
-        return (attack.view, attack.name, attack.release) == (self.view, self.attack, self.release) and (
-            attack.metric == self.metric or attack.status != "run"
-        )
+    def _is_of(self, attack: AttackRecord) -> bool:
+        return (attack.view, attack.name, attack.release) == (self.view, self.attack, self.release)
 
 
 def parse_leak(text: str) -> Leak:
@@ -108,6 +109,8 @@ def sweep(
         stations = points(with_encoding_of(dataset, base), arm, varies)
         record = run_sweep(dataset, stations, out, seeds=range(seeds), leaks=leaks, progress=progress)
     write_record(record, out / OPTIONS_FILE)
+    if untold := sorted({one.name for one in leaks} - {option.leak for option in record.options}):
+        typer.echo(f"left out, these data can't tell it: {', '.join(untold)}", err=True)
     if as_json:
         emit_json([option.model_dump(mode="json") for option in record.options])
     else:
@@ -146,14 +149,18 @@ def run_sweep(
     leaks: Sequence[Leak],
     progress: Progress,
 ) -> SweepRecord:
-    """Run every point with every seed and return the record; what is finished is read, not run again."""
-    measured: list[tuple[Point, Measured]] = []
+    """Run every point with every seed and return the record; what is finished is read, not run again.
+
+    Raises:
+        InputError: the data can't tell any of the leaks.
+    """
+    ran: list[tuple[Point, list[Predictions], dict[str, list[tuple[int, int] | None]]]] = []
     started, total = time.monotonic(), len(stations) * len(seeds)
     for number, point in enumerate(stations):
         data, moves = point.config.data, point.parameter in REENCODED
         mine = reencoded(dataset, bits=data.bits, radius=data.radius, progress=progress) if moves else dataset
         predictions: list[Predictions] = []
-        counts: dict[str, list[tuple[int, int]]] = {one.name: [] for one in leaks}
+        counts: dict[str, list[tuple[int, int] | None]] = {one.name: [] for one in leaks}
         for done, seed in enumerate(seeds, start=number * len(seeds)):
             left = (time.monotonic() - started) / max(done, 1) * (total - done) / 60 if done else 0.0
             progress(f"sweep: {point.parameter}={point.value}, about {left:.0f} min left", done, total)
@@ -162,9 +169,18 @@ def run_sweep(
             predictions += read_predictions(arm_folder(point_folder(out, config), point.arm), (seed,), mine)
             for one in leaks:
                 counts[one.name].append(one.of(audits[one.name]))
-        pooled = {name: (sum(k for k, _ in pairs), sum(n for _, n in pairs)) for name, pairs in counts.items()}
-        measured.append((point, Measured(predictions, pooled)))
-    return sweep_record(dataset, measured, leaks=[one.name for one in leaks])
+        ran.append((point, predictions, counts))
+    told = [one.name for one in leaks if all(None not in counts[one.name] for _, _, counts in ran)]
+    if not told:
+        raise InputError(f"these data can't tell any of {', '.join(one.name for one in leaks)}: choose another --leak")
+    measured = [(point, Measured(seen, {name: _pooled(counts[name]) for name in told})) for point, seen, counts in ran]
+    return sweep_record(dataset, measured, leaks=told)
+
+
+def _pooled(counts: Sequence[tuple[int, int] | None]) -> tuple[int, int]:
+    """Return k of n over all seeds."""
+    told = [one for one in counts if one is not None]
+    return sum(k for k, _ in told), sum(n for _, n in told)
 
 
 def point_folder(out: Path, config: RunConfig) -> Path:

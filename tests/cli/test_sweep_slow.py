@@ -12,6 +12,7 @@ from securefl.cli.sweep import LEAKS, parse_leak, run_sweep
 from securefl.config import AttackConfig, DataConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.errors import InputError
 from securefl.evaluation.sweep import parse_vary, points
+from securefl.evidence import SweepRecord
 from securefl.types import silent
 
 CONFIG = RunConfig(
@@ -27,7 +28,7 @@ def test_a_sweep_measures_every_step_and_resumes(tiny_dataset: Dataset, tmp_path
     stations = points(CONFIG, "masking", [parse_vary("federation.local_epochs=1,2")])
     leaks = [parse_leak(text) for text in LEAKS]
 
-    def swept() -> tuple[object, dict[Path, int]]:
+    def swept() -> tuple[SweepRecord, dict[Path, int]]:
         record = run_sweep(tiny_dataset, stations, tmp_path, seeds=range(3), leaks=leaks, progress=silent)
         return record, {path: path.stat().st_mtime_ns for path in tmp_path.rglob("record.json")}
 
@@ -36,6 +37,8 @@ def test_a_sweep_measures_every_step_and_resumes(tiny_dataset: Dataset, tmp_path
     assert record == again
     assert files == same_files
     assert len(files) == len(stations) * 3
+    # So few non-members can't tell a rate of 1 %: the sweep goes on with the leak that they can tell.
+    assert {option.leak for option in record.options} == {LEAKS[0]}
 
 
 def test_a_leak_is_named_in_full() -> None:
