@@ -132,7 +132,7 @@ def test_a_full_budget_takes_the_place_of_a_default_one_and_resumes(out: Path, d
     first = attacked("default")
     fuller = attacked("full")
     assert (first.budget, fuller.budget) == ("default", "full")
-    assert len(list((out / "shadows").glob("*.npz"))) == 2
+    assert len([path for path in (out / "shadows").glob("*.npz") if "-" not in path.stem]) == 2
     before = (out / "attacks" / "plaintext.json").stat().st_mtime_ns
     assert attacked("full") == attacked("default") == fuller
     assert (out / "attacks" / "plaintext.json").stat().st_mtime_ns == before
