@@ -151,9 +151,12 @@ def _stage(dataset: Dataset, cast: Cast, member: NDArray[np.bool_]) -> Dataset:
     )
 
 
-def _settings(config: RunConfig) -> RunConfig:
+def _settings(config: RunConfig, *, parties: int) -> RunConfig:
+    # A row of a course can't have more partners than the course: all of them is then the most that can be asked for.
+    fewest = min(config.guard.partners, parties)
     return config.model_copy(
         update={
+            "guard": config.guard.model_copy(update={"partners": fewest}),
             "model": config.model.model_copy(update={"hidden": HIDDEN}),
             "federation": config.federation.model_copy(update={"rounds": ROUNDS, "patience": ROUNDS}),
             "dp": config.dp.model_copy(update={"rounds": ROUNDS}),
@@ -169,7 +172,7 @@ def course_key(target: Target) -> str:
     recipe, config = target.recipe, target.config
     private = recipe is not None and recipe.privacy is not None
     about = {
-        "guard": config.guard.k if recipe is not None and recipe.guarded else None,
+        "guard": config.guard.model_dump(mode="json") if recipe is not None and recipe.guarded else None,
         "privacy": repr(recipe.privacy) if recipe is not None else None,
         "dp": config.dp.model_dump(mode="json") if private else None,
         "secagg": config.secagg.model_dump(mode="json"),
@@ -192,7 +195,8 @@ def run_course(target: Target, cast: Cast, member: NDArray[np.bool_], *, plain_s
         raise InputError(f"{target.arm} sends no update: there is nothing to attack")
     if recipe.privacy is not None and recipe.privacy.unit is not Unit.RECORD:
         raise InputError(f"no course follows the privacy of {target.arm}")
-    dataset, config = _stage(target.dataset, cast, member), _settings(target.config)
+    dataset = _stage(target.dataset, cast, member)
+    config = _settings(target.config, parties=len(dataset.partners))
     rounds: list[Round] = []
     second: list[NDArray[np.float32]] = []
 

@@ -5,8 +5,11 @@ one and kept their value in the other are bits that nobody else has, exactly and
 alone. For single compounds the difference is scored by projection as in :mod:`attacks.trajectory`, and by a likelihood ratio
 against paired shadow runs in which each candidate is in and out by a coin [CCN+22; JAG+22].
 
+Where an arm counts the partners that contribute to each row (:mod:`securefl.federation.contributors`), that sum alone tells the
+bits that one partner brings: those counted once, after a partner has taken off its own claims. It names no partner.
+
 V1: any partner holds both trunks, if a partner joins or leaves, or a round is repeated without it. V4: with shadow runs on the
-victim's own labels, which only an auditor has.
+victim's own labels, which only an auditor has. The counts are read from V1 and V2.
 """
 
 from __future__ import annotations
@@ -44,16 +47,30 @@ def run_bits(view: AdversaryView, earlier: Claims) -> Claims:
 
 def score_bits(claims: Claims, earlier: Claims, truth: Differences) -> Found:
     """Return precision and recall of the bits that only one partner has; chance is naming as many at random."""
-    named = np.zeros(len(truth.only), dtype=bool)
-    named[claims["bits"]] = True
-    hits, wanted = int((named & truth.only).sum()), int(truth.only.sum())
+    return _told(claims["bits"], truth.only, recall="single_partner_recall", none="the partner has no bit of its own")
+
+
+def _told(bits: NDArray[np.int64], only: NDArray[np.bool_], *, recall: str, none: str) -> Found:
+    named = np.zeros(len(only), dtype=bool)
+    named[bits] = True
+    hits, wanted = int((named & only).sum()), int(only.sum())
     scores: list[Score] = []
     if wanted:
-        scores.append(proportion("single_partner_recall", hits, wanted, chance=float(named.mean())))
+        scores.append(proportion(recall, hits, wanted, chance=float(named.mean())))
     if named.any():
         scores.append(proportion("precision", hits, int(named.sum()), chance=wanted / len(named)))
-    note = "" if wanted else "the partner has no bit of its own"
-    return Found(scores=tuple(scores), detail={"named": float(named.sum()), "true": float(wanted)}, note=note)
+    detail = {"named": float(named.sum()), "true": float(wanted)}
+    return Found(scores=tuple(scores), detail=detail, note="" if wanted else none)
+
+
+def run_counts(view: AdversaryView, earlier: Claims) -> Claims:
+    """Claim ``bits``: those that one partner beside the attacker contributes."""
+    return {"bits": np.flatnonzero(view.tensors["counts"] - view.tensors["own"] == 1)}
+
+
+def score_counts(claims: Claims, earlier: Claims, truth: Differences) -> Found:
+    """Return precision and recall of the bits with one contributor; chance is naming as many at random."""
+    return _told(claims["bits"], truth.only, recall="one_contributor_recall", none="no bit has one contributor alone")
 
 
 def run_compounds(view: AdversaryView, earlier: Claims) -> Claims:
@@ -90,6 +107,14 @@ BITS = Attack(
     reads=("start", "without", "given"),
     run=run_bits,
     score=score_bits,
+)
+COUNTS = Attack(
+    name="differential_counts",
+    asset="substructure",
+    views=("V1", "V2"),
+    reads=("counts", "own"),
+    run=run_counts,
+    score=score_counts,
 )
 COMPOUNDS = Attack(
     name="differential_membership",

@@ -51,10 +51,11 @@ UNTOUCHED_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defence:
-    """What the arm does with an update: its scheme, the guard's k, and its differential privacy."""
+    """What the arm does with an update: its scheme, the guard's k and ``partners`` a row, and its differential privacy."""
 
     scheme: str
     guard_k: int | None = None
+    partners: int = 1
     dp: DpRecord | None = None
 
 
@@ -224,7 +225,10 @@ def _contribution(dataset: Dataset, batch: Batch, update: NDArray[np.float32]) -
 
 
 def exposed_single(bench: Bench) -> tuple[Released, int]:
-    """Return the release of one partner's single step, and the partner."""
+    """Return the release of one partner's single step, and the partner.
+
+    Nobody else steps here, so no count narrows the guard: as if enough others had every bit.
+    """
     batch, _ = draw_batches(bench.dataset, bench.config)
     matrix = refolded(bench.dataset, batch.compounds, bench.config)
     part = _contribution(bench.dataset, batch, step_of(bench, batch, matrix)["first.weight"])
@@ -238,8 +242,10 @@ def exposed_sum(bench: Bench) -> Released:
     matrix = refolded(dataset, np.unique(np.concatenate([batch.compounds for batch in batches])), bench.config)
     updates: dict[ClientId, NDArray[np.float32]] = {}
     parts: dict[int, Contribution] = {}
+    few = _too_few(bench.defence, batches, matrix)
     for batch in batches:
         change = step_of(bench, batch, matrix)
+        change["first.weight"][few] = 0.0
         updates[ClientId(batch.partner + 1)] = layout.flatten(change)
         parts[batch.partner] = _contribution(dataset, batch, change["first.weight"])
     quantizer = quantizer_for(bench.config.secagg, len(updates))
@@ -263,6 +269,14 @@ def exposed_sum(bench: Bench) -> Released:
         bits=opened.bits,
         note=opened.note,
     )
+
+
+def _too_few(defence: Defence, batches: list[Batch], matrix: sp.csr_matrix) -> NDArray[np.bool_]:
+    """Return bool (bits,), the rows to which fewer partners contribute than the guard asks for, none without a guard."""
+    supports = [np.asarray((matrix[batch.compounds] > 0).sum(axis=0)).ravel() for batch in batches]
+    contributors = np.sum([support >= (defence.guard_k or 1) for support in supports], axis=0)
+    # As many as there are here at most: a run's minimum may be more than an exposed sum has partners.
+    return np.isin(contributors, np.arange(1, min(defence.partners, len(batches))))
 
 
 def _rows(part: Contribution, bits: NDArray[np.int64]) -> NDArray[np.float32] | None:

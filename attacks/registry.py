@@ -41,6 +41,7 @@ ATTACKS: tuple[Attack[Any], ...] = (
     trajectory.FEDMIA,
     source_inference.SOURCE,
     differential.BITS,
+    differential.COUNTS,
     differential.COMPOUNDS,
     differential.RATIO,
     canary.CANARY,

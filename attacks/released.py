@@ -52,6 +52,7 @@ class Released:
         bits: numbers of the rows that were released, ``None`` for all of them.
         note: what a reader has to know about this release, in one clause.
         sum_noise: standard deviation of the noise that the scheme itself adds to an entry of the sum; public.
+        contributors: int64 (bits,), how many partners contribute to each row, where the arm opened that count.
     """
 
     name: ReleaseName
@@ -66,6 +67,7 @@ class Released:
     bits: NDArray[np.int64] | None = None
     note: str = ""
     sum_noise: float = 0.0
+    contributors: NDArray[np.int64] | None = None
 
 
 def labels_of(dataset: Dataset, partner: int, compounds: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -149,4 +151,5 @@ def load_as_run(folder: Path, dataset: Dataset, *, step: float, noisy: bool = Fa
         library=dataset.fingerprints[library_of(dataset, size=500, seed=0)],
         noise=None if noisy else weight_rounding(initial),
         step=step,
+        contributors=found.get("contributors"),
     )

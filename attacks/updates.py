@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from attacks.count_views import put_counts
+from attacks.differential import COUNTS
 from attacks.exposed import Bench, Defence, exposed_single, exposed_sum
 from attacks.first_layer import LABELS, RECOVERY, UNION, VIEWS
 from attacks.flooding_noise import flooding_noise
@@ -35,7 +37,7 @@ from securefl.records import View
 
 WITHOUT_MOLECULES = (UNION, RECOVERY, LABELS, GROUPING)
 ALL = (*WITHOUT_MOLECULES, MOLECULES)
-OF_A_ROUND = (SCRAMBLE, PROPERTY)
+OF_A_ROUND = (SCRAMBLE, PROPERTY, COUNTS)
 """What is read from a whole round as it was run, and from nothing smaller."""
 COLLUSION = "the update itself is in sight only if all other partners work together"
 WITHOUT_PROTECTION = ("plaintext",)
@@ -166,6 +168,7 @@ def attack_as_run(target: Target, desk: Desk) -> None:
     _put_sum(target, desk, released)
     _put_scrambled(target, desk, dataset, released)
     _put_properties(target, desk, dataset, released)
+    put_counts(target, desk, released, attacker=_by_size(released)[-1], scramble=_scramble(target))
 
 
 def attack_exposed(target: Target, desk: Desk) -> None:
@@ -177,8 +180,10 @@ def attack_exposed(target: Target, desk: Desk) -> None:
     record = target.record
     if record.scheme is None or not any(_any(desk, view) for view in VIEWS):
         return
-    guard_k = target.config.guard.k if record.guard is not None else None
-    defence = Defence(scheme=record.scheme, guard_k=guard_k, dp=record.dp)
+    guard = target.config.guard if record.guard is not None else None
+    defence = Defence(
+        scheme=record.scheme, guard_k=guard.k if guard else None, partners=guard.partners if guard else 1, dp=record.dp
+    )
     try:
         bench = Bench.of(target.dataset, config=target.config, defence=defence, rng=target.rng)
         if _any(desk, "V3"):

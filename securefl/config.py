@@ -151,9 +151,10 @@ class SecaggConfig(Section):
 
 
 class GuardConfig(Section):
-    """Minimum support: a bit's first-layer row is withheld unless ``k`` of the partner's own compounds have it."""
+    """A bit's first-layer row is withheld unless ``k`` of the partner's own compounds have it, and ``partners`` contribute."""
 
     k: int = Field(3, ge=2)
+    partners: int = Field(1, ge=1, description="least partners that contribute to a row, counted securely; 1: no count")
 
 
 class DpConfig(Section):
@@ -212,6 +213,13 @@ class RunConfig(Section):
         secure = [arm for arm in self.arms if arm not in (*REFERENCES, "plaintext")]
         if secure and self.data.partners < SECURE_MINIMUM:
             raise ValueError(f"data.partners={self.data.partners} must be >= {SECURE_MINIMUM} for arm {secure[0]!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_can_have_their_partners(self) -> RunConfig:
+        guarded = [arm for arm in self.arms if (recipe := recipe_of(arm)) is not None and recipe.guarded]
+        if guarded and self.guard.partners > self.data.partners:
+            raise ValueError(f"guard.partners={self.guard.partners} must be <= data.partners={self.data.partners}")
         return self
 
     def for_arm(self, arm: str) -> RunConfig:

@@ -201,7 +201,7 @@ def _federated(job: Job) -> Outcome:
             with TranscriptFile(folder / TRANSCRIPT_FILE) as transcript:
                 one, spent = _train_seed(job, seed, each_of([transcript, *kept]))
             if one.release is not None:
-                save_release(folder / RELEASE_FILE, one.release)
+                save_release(folder / RELEASE_FILE, one.release, one.contributors)
         else:
             one, spent = _train_seed(job, seed, each_of(kept))
         one.model.save(folder / MODEL_FILE)
@@ -302,6 +302,11 @@ def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
     notes = list(trained.aggregated.warnings) if trained.aggregated else []
     if trained.resumed:
         notes.append(f"resumed from round {trained.resumed}: transcript and processor time are those from there on")
+    if trained.contributors is not None:
+        notes.append(
+            "how many partners contribute to each bit's row was opened once, before the first round: an unpriced release that "
+            f"tells how many have {job.config.guard.k} compounds of each bit, and which bits one partner alone has"
+        )
     tensors = tensors_of(recipe, job.config, bits=job.dataset.bits)
     if tensors is not None:
         notes.append(f"trains and sums {', '.join(tensors)} alone, the rest of the trunk is frozen")
@@ -349,6 +354,12 @@ def _departures(dataset: Dataset, trained: Trained | None) -> tuple[DepartureRec
     )
 
 
+def _guard(job: Job, first: Trained | None) -> str:
+    guard = job.config.guard
+    counted = first is not None and first.contributors is not None
+    return f"minimum support {guard.k}" + (f", {guard.partners} partners a row" if counted else "")
+
+
 def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
     recipe, trained = recipe_of(job.arm), outcome.trained
     entry = Entry(
@@ -366,7 +377,7 @@ def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
     return ArmRecord(
         name=job.arm,
         scheme=recipe.scheme if recipe else None,
-        guard=f"minimum support {job.config.guard.k}" if recipe and recipe.guarded else None,
+        guard=_guard(job, first) if recipe and recipe.guarded else None,
         dp=outcome.dp,
         rounds=max((one.rounds for one in trained), default=0),
         parameters=max((one.parameters for one in trained), default=0),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from securefl.chem.dataset import Dataset
 from securefl.errors import InputError
 from securefl.evaluation.predictions import load_predictions, save_arrays
+from securefl.federation.contributors import Contributors
 from securefl.federation.releases import FirstLayerRelease, RoundTrace
 from securefl.files import exists, is_in_memory, read_bytes, write_bytes
 from securefl.learning.model import Model, model_tensors
@@ -87,8 +88,8 @@ def read_start(arm: Path, seed: int) -> Model:
     return Model.load(path)
 
 
-def save_release(path: Path, release: FirstLayerRelease) -> None:
-    """Write the first layer of the first round: what went into secure aggregation and what it opened.
+def save_release(path: Path, release: FirstLayerRelease, contributors: Contributors | None = None) -> None:
+    """Write the first layer of the first round: what went into secure aggregation and what it opened, a count included.
 
     Raises:
         InputError: the file can't be written.
@@ -102,6 +103,8 @@ def save_release(path: Path, release: FirstLayerRelease) -> None:
     arrays |= {f"update_{partner}": update for partner, update in release.updates.items()}
     arrays |= {f"weight_{partner}": np.array(weight) for partner, weight in release.weights.items()}
     arrays |= {f"withheld_{partner}": rows for partner, rows in release.withheld.items()}
+    if contributors is not None:
+        arrays["contributors"] = contributors.counts
     save_arrays(path, arrays)
 
 
@@ -125,7 +128,7 @@ class Checkpoints:
         write_bytes(self._folder / name, data)
         self._index[name] = {
             "sha256": hashlib.sha256(data).hexdigest(),
-            "model_hash": trace.exchanges[0].model_hash.hex(),
+            "model_hash": trace.model_hash.hex(),
         }
         write_bytes(self._folder / "index.json", (json.dumps(self._index, indent=1, sort_keys=True) + "\n").encode())
 

@@ -28,7 +28,7 @@ from securefl.measures import IntervalRecord
 from securefl.recipes import Privacy, Recipe, Unit, needed_arm, recipe_of
 
 LEAST_SEEDS = 3
-GUARD, EPSILON = "guard.k", "dp.epsilon"
+GUARD, PARTNERS, EPSILON = "guard.k", "guard.partners", "dp.epsilon"
 REENCODED = ("data.bits", "data.radius")
 """What of the data may move: fingerprints are made anew from the same structures, everything else stays paired."""
 
@@ -101,6 +101,8 @@ def points(base: RunConfig, arm: str, varies: Sequence[Vary]) -> tuple[Point, ..
 def _point(base: RunConfig, recipe: Recipe, parameter: str, value: str) -> Point:
     if parameter == GUARD:
         recipe = replace(recipe, guarded=value != "0")
+    elif parameter == PARTNERS:
+        recipe = replace(recipe, guarded=True)
     elif parameter == EPSILON:
         recipe = replace(recipe, privacy=Privacy(Unit.RECORD, _number(parameter, value)))
     content: dict[str, Any] = base.model_dump(mode="json")

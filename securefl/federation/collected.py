@@ -40,8 +40,8 @@ class Collected:
         """Add a round that ``present`` took part in."""
         for partner in present:
             if partner.guard is not None:
-                held = self.withheld.setdefault(partner.number, np.zeros_like(partner.guard.withheld))
-                held |= partner.guard.withheld
+                # A new array: the release that was taken in an earlier round keeps its own.
+                self.withheld[partner.number] = partner.guard.withheld | self.withheld.get(partner.number, np.False_)
         # A fresh head is zero and sends nothing back: a partner with one batch moves its trunk from the second round on. The
         # release that the attacks read is the first one to which every partner contributed.
         if FIRST_WEIGHT in trace.names and not self._everyone_moved():

@@ -117,6 +117,11 @@ class Partner:
         self._shared = dict(trunk)
         self._trunk.load(trunk)
 
+    def narrow(self, contributors: NDArray[np.int64], *, partners: int) -> None:
+        """Withhold from now on also what fewer than ``partners`` of the ``contributors``, int64 (bits,), would move."""
+        if self.guard is not None:
+            self.guard = self.guard.narrowed(contributors, partners=partners)
+
     def warm_up(self, epochs: int) -> None:
         """Train its own heads alone for ``epochs`` on the shared trunk: its warm start. Nothing of it is sent.
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from securefl.federation.contributors import Contributors
 from securefl.federation.participation import Departure
 from securefl.learning.model import Model
 from securefl.secagg import Message, RoundCost, RoundResult
@@ -49,8 +50,9 @@ class RoundTrace:
     """One round for an observer in the same process (an auditor, view V4, or a test): it holds what nobody else may see.
 
     ``before`` is the shared trunk that the round began with, ``updates`` the flat deltas by client in the order of
-    ``names``, ``result`` what aggregation opened, ``exchanges`` the messages of the round's sums (update, then score) and
-    ``setup`` the run that they belong to.
+    ``names``, ``result`` what aggregation opened for the model of ``model_hash``, ``exchanges`` the messages of the round's
+    sums (update, then score; before the first one the count of contributors) and ``setup`` the run that they belong to.
+    ``contributors`` is what that count opened, where there was one.
     """
 
     round: int
@@ -59,7 +61,9 @@ class RoundTrace:
     updates: Mapping[ClientId, NDArray[np.float32]]
     weights: Mapping[ClientId, int]
     result: RoundResult
+    model_hash: bytes
     setup: Setup
+    contributors: Contributors | None = None
     exchanges: tuple[Exchange, ...] = ()
 
 
@@ -84,9 +88,10 @@ class Trained:
     ``rounds`` that ran, ``best_round`` (from 1) whose trunk ``model`` has; ``curve`` the validation score after each round
     (explained deviance, higher is better; empty where none was opened); ``parameters`` aggregated coordinates, the weight
     not counted (0 where nothing was aggregated); ``training_seconds`` CPU seconds of all partners' local training;
-    ``withheld`` by partner, the union over all rounds, ``None`` without a guard. ``departures`` tell who said no to which
-    round; ``left`` holds what a partner that stopped has kept, a model with its heads alone (``model`` then lacks them).
-    ``resumed`` is the round from whose sum on a killed training went on, 0 for one that nobody interrupted.
+    ``withheld`` by partner, the union over all rounds, ``None`` without a guard; ``contributors`` what a count of contributing
+    partners opened, ``None`` where there was none. ``departures`` tell who said no to which round; ``left`` holds what a
+    partner that stopped has kept, a model with its heads alone (``model`` then lacks them). ``resumed`` is the round from whose
+    sum on a killed training went on, 0 for one that nobody interrupted.
     """
 
     model: Model
@@ -97,6 +102,7 @@ class Trained:
     training_seconds: float
     aggregated: Aggregated | None = None
     withheld: Mapping[int, NDArray[np.bool_]] | None = None
+    contributors: Contributors | None = None
     release: FirstLayerRelease | None = None
     departures: tuple[Departure, ...] = ()
     left: Mapping[int, Model] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securefl.federation.collected import Collected
+from securefl.federation.contributors import Contributors
 from securefl.federation.keeper import Snapshot
 from securefl.federation.operator import Operator
 from securefl.federation.participation import Decision, Departure
@@ -33,6 +34,7 @@ class Parties(Protocol):
     operator: Operator
     present: Sequence[Partner]
     departures: list[Departure]
+    contributors: Contributors | None
 
     @property
     def gone(self) -> frozenset[int]:
@@ -42,14 +44,17 @@ class Parties(Protocol):
 
 def snapshot(round: int, outgoing: Outgoing, parties: Parties, collected: Collected) -> Snapshot:
     """Return the run before the sum of ``round``."""
-    operator = parties.operator
+    operator, counted = parties.operator, parties.contributors
     return Snapshot(
         round=round,
-        shared={**operator.arrays(), **collected.shared_arrays()},
+        shared={
+            **operator.arrays(), **collected.shared_arrays(), **({"contributors": counted.counts} if counted else {}),
+        },
         partners={partner.number: _own(partner, outgoing, collected) for partner in parties.partners},
         facts={
             "best_round": operator.best_round,
             "curve": list(operator.curve),
+            "cohort": sorted(counted.cohort) if counted else [],
             "present": [partner.number for partner in parties.present],
             "departures": [[one.round, one.partner, one.decision.value] for one in parties.departures],
             **collected.facts(),
@@ -78,6 +83,9 @@ def restored(saved: Snapshot, parties: Parties, collected: Collected) -> Outgoin
     for partner in parties.partners:
         partner.restore(saved.partners[partner.number], None if partner.number in parties.gone else saved.shared)
     parties.present = [partner for partner in parties.partners if partner.number in facts["present"]]
+    if "contributors" in saved.shared:
+        # Counted once in a training: a second count would be a second release.
+        parties.contributors = Contributors(saved.shared["contributors"], frozenset(map(ClientId, facts["cohort"])))
     collected.restore(facts, saved.shared, saved.partners, parties.partners)
     return Outgoing(_sent("update", saved), _sent("input", saved))
 

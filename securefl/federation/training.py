@@ -17,6 +17,8 @@ from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig
 from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
 from securefl.federation.collected import Collected
+from securefl.federation.contributors import COUNT_HASH, Contributors, claim
+from securefl.federation.guards import FIRST_WEIGHT
 from securefl.federation.keeper import Keeper
 from securefl.federation.operator import Operator
 from securefl.federation.participation import LASTING, Consent, Decision, Departure, planned, willing
@@ -40,7 +42,7 @@ from securefl.secagg.rounds import Encoder
 from securefl.types import ClientId, Progress, Rng, silent
 
 Dropouts = Mapping[int, Mapping[ClientId, str]]
-"""By round (from 1): the clients that go silent, and the protocol phase before whose message they do."""
+"""By round (from 1; 0 is the count of contributors): the clients that go silent, and the phase before whose message they do."""
 
 
 @dataclass(kw_only=True)
@@ -56,6 +58,8 @@ class _Federation:
     dropouts: Dropouts
     in_turn: bool
     noise: SumNoise | None = None
+    fewest: int = 1
+    contributors: Contributors | None = None
     consent: Consent = willing
     departures: list[Departure] = dataclasses.field(default_factory=list)
     present: Sequence[Partner] = ()
@@ -85,6 +89,8 @@ class _Federation:
 
     def outgoing(self, number: int) -> Outgoing:
         """Hand out the trunk, train everywhere, and return what the partners are about to put into the sum."""
+        if self.fewest > 1 and self.contributors is None:
+            self.contributors = self._count()
         updates = dict(zip(self.clients, self._train(number), strict=True))
         return Outgoing(updates, self.noise.inputs(updates, self.rng) if self.noise else {})
 
@@ -105,7 +111,7 @@ class _Federation:
         self._hand_out(number)
         return RoundTrace(
             round=number, names=self.layout.names, before=before, updates=updates, weights=weights, result=result,
-            setup=self.setup,
+            model_hash=model, setup=self.setup, contributors=self.contributors,
         )  # fmt: skip
 
     def score(self, number: int) -> float:
@@ -119,6 +125,14 @@ class _Federation:
         result = self._aggregate(scores, weights, protocol_round=2 * number, number=number, model=model)
         return float(result.total[0]) / result.weight if result.weight else 0.0
 
+    def _count(self) -> Contributors:
+        """Open how many of those who take part would send each row of the first layer."""
+        guards = {ClientId(partner.number + 1): partner.guard for partner in self.present if partner.guard is not None}
+        claims = {client: claim(guard.supported, self.quantizer) for client, guard in guards.items()}
+        weights = dict.fromkeys(claims, self.quantizer.max_weight)
+        result = self._aggregate(claims, weights, protocol_round=0, number=0, model=COUNT_HASH)
+        return Contributors.opened(result, self.quantizer)
+
     def _aggregate(
         self,
         vectors: Mapping[ClientId, NDArray[np.float32] | NDArray[np.float64]],
@@ -129,6 +143,8 @@ class _Federation:
         model: bytes,
         encode: Encoder | None = None,
     ) -> RoundResult:
+        # The protocol's rounds count from 1: where contributors are counted first, that sum is the first.
+        protocol_round += self.fewest > 1
         result = run_round(
             self.setup,
             vectors,
@@ -157,6 +173,8 @@ class _Federation:
     def _hand_out(self, number: int) -> None:
         for partner in self.present:
             partner.receive(self.operator.trunk, round=number)
+            if self.contributors is not None:
+                partner.narrow(self.contributors.among(self.clients), partners=self.fewest)
 
     def _train(self, number: int) -> list[NDArray[np.float32]]:
         """Return the update of every partner that takes part."""
@@ -195,7 +213,8 @@ def train_federated(
     budget doesn't cover one) and ends with its last round.
 
     Args:
-        guard_k: minimum support of a first-layer row, enforced by each partner (:mod:`securefl.federation.guards`).
+        guard_k: minimum support of a first-layer row, enforced by each partner (:mod:`securefl.federation.guards`). Where
+            ``config.guard.partners`` is 2 or more, contributing partners are then counted before the first round, too.
         private: trainers and scaling that replace the plain ones.
         noise: partner-level noise in every sum (:mod:`securefl.federation.sum_noise`); weights are then 1.
         start: model to start from, trunk and heads; ``None`` for fresh weights from ``seed``, no heads for fresh ones.
@@ -258,7 +277,7 @@ def _assemble(
 ) -> _Federation:
     """Return all parties, the partners with the heads of ``start`` where it has any."""
     # Each partner works out the trunk by itself; what the operator hands out is compared with it.
-    numbers = range(len(dataset.partners))
+    fewest, numbers = _fewest(terms, len(dataset.partners)), range(len(dataset.partners))
     partners = [Partner(dataset, number, terms, _expected(dataset, layout, terms, start)) for number in numbers]
     operator = Operator(
         first_trunk(dataset, terms.config, terms.seed, start),
@@ -282,9 +301,20 @@ def _assemble(
         dropouts=protocol.dropouts,
         consent=protocol.consent,
         noise=protocol.noise,
+        fewest=fewest,
         # Noise must come from the generator in a fixed order, so private trainers take turns.
         in_turn=terms.private is not None,
     )
+
+
+def _fewest(terms: Terms, parties: int) -> int:
+    """Return how many partners a row of the first layer needs: 1 without a guard, or where the first layer stays."""
+    if terms.guard_k is None or FIRST_WEIGHT not in terms.layout.names:
+        return 1
+    fewest = terms.config.guard.partners
+    if fewest > parties:
+        raise ParameterError(f"guard.partners={fewest} must be <= {parties}, the partners of the run")
+    return fewest
 
 
 def _expected(dataset: Dataset, layout: TensorLayout, terms: Terms, start: Model | None) -> SharedTrunk:
@@ -339,6 +369,7 @@ def _run(
         training_seconds=sum(partner.seconds for partner in federation.partners),
         aggregated=aggregated(collected.results, warnings=federation.setup.warnings),
         withheld=collected.withheld or None,
+        contributors=federation.contributors,
         release=collected.release,
         departures=tuple(federation.departures),
         left=collected.left,

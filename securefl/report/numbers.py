@@ -24,6 +24,7 @@ _NAMES = {
     "membership_lira": "membership by LiRA",
     "trajectory_fedmia": "trajectory by FedMIA",
     "single_partner_recall": "one partner's own bits found",
+    "one_contributor_recall": "bits of one partner alone, told by the count",
     "epsilon_lower_bound": "epsilon, lower bound",
     "membership_surrogate": "membership by surrogate heads",
     "molecule_lookup": "molecules behind the fingerprints",

@@ -19,8 +19,8 @@ from securefl.evaluation.run import run
 from securefl.records import AttackRecord, AuditRecord, read_record
 
 ARMS: tuple[str, ...] = ("standalone", "plaintext", "masking", "masking+guard")
-NEEDS_MORE = {"label_inference", "partner_grouping", "quality_inference", "membership_analogue"}
-"""Attacks that have nothing to score here: compounds of one assay, changing cohorts, analogues of what was held out."""
+NEEDS_MORE = {"label_inference", "partner_grouping", "quality_inference", "membership_analogue", "differential_counts"}
+"""Attacks that have nothing to score here: compounds of one assay, changing cohorts, analogues of what was held out, counts."""
 
 
 @dataclass(frozen=True)

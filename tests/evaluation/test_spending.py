@@ -11,7 +11,7 @@ import pytest
 from stand_ins import CountingRng, make_dataset
 
 from securefl.chem.dataset import Dataset
-from securefl.config import DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig
+from securefl.config import DataConfig, DpConfig, FederationConfig, GuardConfig, ModelConfig, RunConfig
 from securefl.dp.ledger import read_ledger
 from securefl.errors import BudgetExceededError, InputError, ParameterError
 from securefl.evaluation.arms import run_arm
@@ -144,6 +144,12 @@ def test_what_an_arm_cannot_keep_is_refused(dataset: Dataset, tmp_path: Path) ->
             train(dataset, arm, config(**changes), tmp_path)
     with pytest.raises(ParameterError, match="must be the arm's"):
         train(dataset, "partner-dp", config(private=True, total_epsilon=9.0, ledgers=str(tmp_path / "l")), tmp_path)
+
+
+def test_a_count_of_contributors_has_no_price(dataset: Dataset, tmp_path: Path) -> None:
+    asked = config().model_copy(update={"guard": GuardConfig(partners=2)})
+    with pytest.raises(ParameterError, match=r"guard\.partners=2 must be 1 beside noise"):
+        train(dataset, "masking+guard+partner-dp", asked, tmp_path)
 
 
 def test_a_public_warm_start_gives_the_trunk_and_no_heads(dataset: Dataset, tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ def test_one_parameter_moves_at_a_time() -> None:
     assert found[0].config.arms == ("masking",)
 
 
+def test_the_partners_of_a_row_move_under_a_guard() -> None:
+    found = stations("guard.partners=1,2,3")
+    assert [(p.arm, p.config.guard.k, p.config.guard.partners) for p in found] == [
+        ("masking+guard", 3, n) for n in (1, 2, 3)
+    ]
+
+
 def test_privacy_and_homomorphic_arms_get_what_they_need() -> None:
     assert [p.arm for p in stations("dp.epsilon=1,inf")] == ["masking+dp=1", "masking+dp=inf"]
     assert stations("guard.k=0,2", arm="bfv")[1].config.arms == ("masking+guard", "bfv+guard")
@@ -48,6 +55,7 @@ def test_every_seed_is_a_run_of_its_own() -> None:
         ("guard=1,2", "must be section.key"),
         ("guard.m=1,2", "no such key"),
         ("guard.k=1,2", "greater than or equal to 2"),
+        ("guard.partners=2,9", r"guard\.partners=9 must be <= data\.partners=5"),
         ("dp.epsilon=0,1", "must be > 0"),
         ("dp.epsilon=low,1", "is no number"),
         ("data.partners=3,5", "of the data only data.bits and data.radius can move"),
