@@ -213,8 +213,7 @@ def train_federated(
     budget doesn't cover one) and ends with its last round.
 
     Args:
-        guard_k: minimum support of a first-layer row, enforced by each partner (:mod:`securefl.federation.guards`). Where
-            ``config.guard.partners`` is 2 or more, contributing partners are then counted before the first round, too.
+        guard_k: minimum support of a first-layer row (:mod:`securefl.federation.guards`); ``config.guard.partners`` holds then.
         private: trainers and scaling that replace the plain ones.
         noise: partner-level noise in every sum (:mod:`securefl.federation.sum_noise`); weights are then 1.
         start: model to start from, trunk and heads; ``None`` for fresh weights from ``seed``, no heads for fresh ones.
