@@ -64,7 +64,10 @@ def test_a_resumed_arm_has_the_model_of_one_that_nobody_killed(tmp_path: Path) -
     assert not list((tmp_path / "killed").rglob(RESUME)), "no state is left of a finished arm"
 
 
-@pytest.mark.parametrize(("arm", "private"), [("masking+partner-dp", False), ("masking+partner-dp", True), ("dp", True)])
+@pytest.mark.parametrize(
+    ("arm", "private"),
+    [("masking+partner-dp", False), ("masking+partner-dp", True), pytest.param("dp", True, marks=pytest.mark.slow)],
+)
 def test_a_resumed_private_arm_is_paid_once(tmp_path: Path, arm: str, private: bool) -> None:
     """On private data the whole budget goes into this one training: a second charge would be refused."""
     arms, given = tmp_path / "arms", tmp_path / "ledgers" if private else None
