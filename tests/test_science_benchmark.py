@@ -61,7 +61,7 @@ def test_validation_chooses_the_recipe_once_every_lever_is_trained(tmp_path: Pat
     recipes = {(science.kind_of(cell.data), cell.recipe) for cell in science.cells(chosen) if cell.recipe}
     assert recipes == set(chosen.items())
     names = [cell.name for cell in science.cells(chosen)]
-    assert len(names) == len(set(names)) == 3 * (3 * 4 + 2 + 3 * 4) + 2
+    assert len(names) == len(set(names)) == 3 * (3 * 4 + 2 + 2 * 4 + 3) + 2
 
 
 def test_common_tasks_are_those_of_the_whole_panel() -> None:
