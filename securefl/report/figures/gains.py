@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from securefl.measures import IntervalRecord
 from securefl.records import ReportRecord
 from securefl.report.figures.canvas import Picture, StyleBook
 from securefl.report.figures.levels import Level, level_picture
@@ -34,13 +35,7 @@ def _by_similarity(report: ReportRecord) -> list[Level]:
     # Regression and classification differ in scale: one picture is of the kind that has more results.
     main = cells.most_common(1)[0][0] if cells else ""
     return [
-        Level(
-            name=f"{decimal(b.low, 1)}\u2013{decimal(b.high, 1)}",
-            arm=name,
-            value=b.delta.mean,
-            low=b.delta.low,
-            high=b.delta.high,
-        )
+        _gain(name, f"{decimal(b.low, 1)}\u2013{decimal(b.high, 1)}", b.delta)
         for name, b in found
         if b.metric == main and b.delta is not None
     ]
@@ -51,13 +46,11 @@ def _by_size(report: ReportRecord) -> list[Level]:
     # The records' first grouping is by the task's own size.
     first = next((group.group for _, group in found), None)
     return [
-        Level(
-            name=span(g.low, g.high).replace(" to ", "\u2013"),
-            arm=name,
-            value=g.delta.mean,
-            low=g.delta.low,
-            high=g.delta.high,
-        )
+        _gain(name, span(g.low, g.high).replace(" to ", "\u2013"), g.delta)
         for name, g in found
         if g.group == first and g.delta is not None
     ]
+
+
+def _gain(arm: str, level: str, delta: IntervalRecord) -> Level:
+    return Level(name=level, arm=arm, value=delta.mean, low=delta.low, high=delta.high)
