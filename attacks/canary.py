@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.epsilon import Level, ceiling, one_run_bound
+from attacks.epsilon import Level, ceiling, one_run_bound, planned
 from attacks.interface import AdversaryView, Attack, Claims, Found
 from attacks.score import Score, auc
 
@@ -59,7 +59,7 @@ def score_canaries(claims: Claims, earlier: Claims, truth: Coins) -> Found:
     """Return the lower bound on epsilon, with the claim and the ceiling beside it."""
     inside, count = truth.inside, len(truth.inside)
     level = Level(significance=SIGNIFICANCE / 2, delta=truth.delta)
-    bounds = {name: one_run_bound(claims[name][inside], claims[name][~inside], level=level) for name in ("sum", "spread")}
+    bounds = {name: one_run_bound(planned(claims[name], inside), level=level) for name in ("sum", "spread")}
     best = max(bounds.values())
     most = ceiling(count, level=level)
     area = auc(claims["sum"][inside], claims["sum"][~inside])

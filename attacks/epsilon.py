@@ -1,7 +1,9 @@
 """Lower bounds on epsilon from an attack's hits: what an audit with canaries proves about a private training run.
 
 Clopper-Pearson from many runs [JUO20], one training run [SNJ23] and one run under f-DP [MMC25], with the most that a number
-of canaries can prove. Every bound holds with probability 1 - significance over the canaries' coins.
+of canaries can prove. Every bound holds with probability 1 - significance over the canaries' coins, as long as nobody looked at
+the coins to choose what is tested. Thresholds that were chosen so (the corners of the ROC curve, each at the significance over
+their number, as jax_privacy does) refute a true claim in 7 % of audits of 1,000 canaries instead of 5 %.
 
 A small bound is no proof of privacy: it says that this attack, with so many canaries, proved no more.
 """
@@ -9,7 +11,7 @@ A small bound is no proof of privacy: it says that this attack, with so many can
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,14 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
-from scipy.stats import beta, binom, norm
+from scipy.stats import beta, binom
 
+from securefl.dp.gaussian_dp import gaussian_delta
 from securefl.errors import ParameterError
+
+STRIDE = math.sqrt(2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guesses:
-    """``correct`` of ``made`` guesses that a canary was in, among ``canaries`` that were in or out by a fair coin."""
+    """``correct`` of ``made`` guesses of who was in and who was out, among ``canaries`` that were in or out by a fair coin."""
 
     canaries: int
     made: int
@@ -91,14 +96,10 @@ def one_run_epsilon(guesses: Guesses, *, level: Level, at_least: float = 0.0) ->
 @lru_cache(maxsize=4096)
 def gaussian_mu(epsilon: float, delta: float) -> float:
     """Return the mu of the Gaussian mechanism that is exactly (epsilon, delta)-DP ([DRS22] corollary 1)."""
-
-    def excess(mu: float) -> float:
-        return float(norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon + norm.logcdf(-mu / 2 - epsilon / mu)) - delta)
-
     high = 1.0
-    while excess(high) < 0:
+    while gaussian_delta(high, epsilon) < delta:
         high *= 2
-    return float(brentq(excess, 1e-9, high, xtol=1e-12))
+    return float(brentq(lambda mu: gaussian_delta(mu, epsilon) - delta, 1e-9, high, xtol=1e-12))
 
 
 def _fdp_excess(guesses: Guesses, epsilon: float, level: Level) -> float:
@@ -129,52 +130,34 @@ def ceiling(canaries: int, *, level: Level) -> float:
     return one_run_epsilon(Guesses(canaries=canaries, made=canaries, correct=canaries), level=level)
 
 
-def frontier(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> list[Guesses]:
-    """Return the guesses at the thresholds on the upper hull of the ROC curve: the only ones that can be best."""
-    thresholds = np.append(np.unique(np.concatenate([inside, outside])), np.inf)
-    missed = np.searchsorted(np.sort(inside), thresholds)
-    cleared = np.searchsorted(np.sort(outside), thresholds)
-    hull: list[int] = []
-    for i in range(len(thresholds)):
-        while len(hull) >= 2 and _turns_up(missed, cleared, hull[-2], hull[-1], i):
-            hull.pop()
-        hull.append(i)
-    total = len(inside) + len(outside)
-    hits = len(inside) - missed
-    made = hits + len(outside) - cleared
-    return [Guesses(canaries=total, made=int(made[i]), correct=int(hits[i])) for i in hull]
+def planned(scores: NDArray[np.float64], inside: NDArray[np.bool_]) -> list[Guesses]:
+    """Return the guesses of an auditor who calls the highest ``scores`` in and as many of the lowest out.
+
+    For a fixed list of numbers, half of all canaries and less, each the root of two under the one before: who is in decides
+    none of them.
+
+    >>> planned(np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, True, False, False]))
+    [Guesses(canaries=4, made=2, correct=2), Guesses(canaries=4, made=4, correct=4)]
+    """
+    half = len(scores) // 2
+    order = np.argsort(-scores, kind="stable")
+    right = np.cumsum(inside[order]) + np.cumsum(~inside[order[::-1]])
+    sizes = np.unique((half / STRIDE ** np.arange(2 * half.bit_length())).astype(np.int64))
+    return [Guesses(canaries=len(scores), made=2 * int(n), correct=int(right[n - 1])) for n in sizes if n]
 
 
-def _turns_up(x: NDArray[np.int64], y: NDArray[np.int64], a: int, b: int, c: int) -> bool:
-    """Return whether ``b`` lies on or under the line from ``a`` to ``c``: it can be left out of the upper hull."""
-    return int(y[b] - y[a]) * int(x[c] - x[b]) <= int(y[c] - y[b]) * int(x[b] - x[a])
-
-
-def one_run_bound(
-    inside: NDArray[np.float64], outside: NDArray[np.float64], *, level: Level, gaussian: bool = False
-) -> float:
-    """Return the best one-run bound over all thresholds, each tested at the significance divided by their number.
+def one_run_bound(candidates: Sequence[Guesses], *, level: Level, gaussian: bool = False) -> float:
+    """Return the best one-run bound over all ``candidates``, each tested at the significance divided by their number.
 
     Args:
-        inside: scores of the canaries that were trained on. outside: of those that were not. A higher score means inside.
+        candidates: guesses on the same canaries, chosen without a look at who was in: see :func:`planned`.
         level: of the whole test. gaussian: whether the mechanism is known to be Gaussian (f-DP bound).
     """
     bound = one_run_epsilon_fdp if gaussian else one_run_epsilon
-    candidates = frontier(inside, outside)
-    each = Level(significance=level.significance / len(candidates), delta=level.delta)
+    each = Level(significance=level.significance / max(len(candidates), 1), delta=level.delta)
     best = 0.0
-    # The most precise thresholds first: they rule the others out without a search.
+    # The most precise guesses first: they rule the others out without a search.
     for guesses in sorted(candidates, key=lambda g: g.correct / max(g.made, 1) - 1 / math.sqrt(g.made + 1), reverse=True):
         if guesses.made and guesses.correct / guesses.made > 1 / (1 + math.exp(-best)):
             best = max(best, bound(guesses, level=each, at_least=best))
     return best if best > 1e-5 else 0.0
-
-
-def gaussian_tpr(mu: float, fpr: float) -> float:
-    """Return the true positive rate at ``fpr`` between N(0, 1) and N(mu, 1): the curve of a mu-Gaussian mechanism."""
-    return float(norm.cdf(norm.ppf(fpr) + mu))
-
-
-def gaussian_auc(mu: float) -> float:
-    """Return the area under the ROC curve between N(0, 1) and N(mu, 1)."""
-    return float(norm.cdf(mu / math.sqrt(2)))

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from roc_frontier import frontier
 
-from attacks.epsilon import Level, clopper_pearson_epsilon, frontier
+from attacks.epsilon import Level, clopper_pearson_epsilon
 from attacks.joint_beta import joint_beta_interval, region_mass
 from attacks.ratio_bounds import RATIO_BOUNDS, Rate
 from attacks.score import auc, tpr_at_fpr
