@@ -6,10 +6,13 @@ with the process, also when it is killed. What it can't promise: that the system
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
 from securefl.errors import InputError
 
@@ -60,18 +63,65 @@ def write_to_disk(path: Path, data: bytes) -> None:
     Raises:
         InputError: the file can't be written; what was there before is still there.
     """
-    temporary = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as handle:
-            handle.write(data)
+    except OSError as error:
+        raise InputError(f"can't write {path}: {error.strerror}") from error
+    write_durably(path, data, mode=0o666)
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write ``content`` under a temporary name, sync it, rename it, sync the folder: after a crash it is old or new.
+
+    Raises:
+        InputError: the file can't be written; what was there is untouched.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        # What lies under the temporary name is no file of ours: its mode and where it points to are not taken over.
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
         raise InputError(f"can't write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep ``folder`` for this process while the block runs; the system lets go of it also when the process is killed.
+
+    File systems without flock don't protect from a second process.
+
+    Raises:
+        InputError: another process has it, or there is no such folder.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"can't open {folder}: {error.strerror}") from error
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"{folder} is in use by another process: two would spend one budget and one round twice") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -86,6 +136,29 @@ def read_bytes(path: Path) -> bytes:
     if path.resolve() not in mount:
         raise FileNotFoundError(2, "No such file in memory", str(path))
     return mount[path.resolve()]
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what ``text`` says as JSON, if every reader must read it alike: no key twice, no NaN, no bottomless nesting.
+
+    Raises:
+        ValueError: it is no such JSON.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_each_once, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("JSON is nested too deeply") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"JSON has a key twice among {', '.join(sorted(found))[:200]}")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"JSON has the number {name}")
 
 
 def _mount(path: Path) -> dict[Path, bytes] | None:

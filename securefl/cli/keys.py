@@ -12,7 +12,7 @@ import typer
 from securefl.crypto import mldsa
 from securefl.crypto.signature import VERIFY_KEY_SIZE, fingerprint
 from securefl.errors import InputError
-from securefl.secagg.journal import write_durably
+from securefl.files import write_durably
 from securefl.secagg.keyfile import create_key, load_key
 from securefl.types import Secret, SystemRng
 

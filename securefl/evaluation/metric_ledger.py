@@ -23,7 +23,7 @@ from pathlib import Path
 from securefl.crypto.domain import Usage, tag
 from securefl.errors import AbortReason, InputError, ProtocolAbort
 from securefl.evaluation.metrics import Floats
-from securefl.secagg.journal import write_durably
+from securefl.files import write_durably
 from securefl.secagg.ledger import Ledger
 from securefl.secagg.policy import Policy
 from securefl.types import ClientId

@@ -17,6 +17,7 @@ from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar, runtime_chec
 import numpy as np
 from numpy.typing import NDArray
 
+from securefl.errors import ParameterError
 from securefl.types import ClientId, RingVector, Rng
 
 S = TypeVar("S", covariant=True)
@@ -43,13 +44,18 @@ class Finished(Generic[R]):
 class RoundContext:
     """What every key, signature and tag of a round is bound to.
 
-    ``run_id``, ``roster_hash`` and ``model_hash`` are 32 bytes each; ``round`` counts from 1 and only grows.
+    ``run_id``, ``roster_hash`` and ``model_hash`` are 32 bytes each; ``round`` counts from 1 and only grows (0 is the set-up).
     """
 
     run_id: bytes
     round: int
     roster_hash: bytes
     model_hash: bytes
+
+    def __post_init__(self) -> None:
+        sizes = tuple(map(len, (self.run_id, self.roster_hash, self.model_hash)))
+        if set(sizes) != {32} or not 0 <= self.round < 1 << 32:
+            raise ParameterError(f"round={self.round} must be in 0..2^32-1, hashes of {sizes} bytes must have 32")
 
 
 @dataclass(frozen=True, slots=True)

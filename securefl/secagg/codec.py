@@ -93,15 +93,19 @@ class Reader:
         field = self.view(length * dtype.itemsize)
         return np.frombuffer(field, "<u4") if dtype.itemsize == 4 else np.frombuffer(field, "<u8")
 
+    @property
+    def left(self) -> int:
+        """How many bytes are left."""
+        return len(self._data) - self._at
+
     def finish(self) -> None:
         """Check that nothing is left.
 
         Raises:
             DecodeError: bytes are left over.
         """
-        left = len(self._data) - self._at
-        if left:
-            raise DecodeError(f"message has {left} bytes left over")
+        if self.left:
+            raise DecodeError(f"message has {self.left} bytes left over")
 
 
 def context_digest(wire_id: bytes, context: RoundContext) -> bytes:

@@ -78,6 +78,11 @@ class Envelope:
         """The hash that the sender's next envelope names as its previous one."""
         return hashlib.sha256(self.head).digest()
 
+    @property
+    def content(self) -> memoryview:
+        """The payload, nothing of a detached envelope."""
+        return memoryview(b"") if self.payload is None else self.payload
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slip:

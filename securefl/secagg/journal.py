@@ -7,11 +7,11 @@ mask. A client that lost its round state counts as dropped; it can't begin the s
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Protocol
 
 from securefl.errors import AbortReason, InputError, ProtocolAbort
+from securefl.files import parse_json, write_durably
 
 
 class Journal(Protocol):
@@ -81,7 +81,7 @@ class FileJournal:
 
     def _load(self) -> None:
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
+            content = parse_json(self._path.read_text(encoding="utf-8"))
             run_id, self._round = str(content["run_id"]), int(content["round"])
             request = content["request"]
             self._request = None if request is None else bytes.fromhex(request)
@@ -94,30 +94,6 @@ class FileJournal:
         content = {"run_id": self._run_id, "round": round, "request": None if request is None else request.hex()}
         write_durably(self._path, json.dumps(content).encode())
         self._round, self._request = round, request
-
-
-def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write ``content`` under a temporary name, sync it, rename it, sync the folder: after a crash it is old or new.
-
-    Raises:
-        InputError: the file can't be written; what was there is untouched.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"can't write {path}: {error.strerror}") from error
 
 
 def _require_growth(last: int, round: int) -> None:

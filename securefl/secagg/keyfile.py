@@ -16,7 +16,7 @@ from securefl.crypto.domain import Usage, tag
 from securefl.crypto.sealed import decrypt_once, encrypt_once
 from securefl.crypto.signature import SigningKey, fingerprint
 from securefl.errors import InputError, VerificationError
-from securefl.secagg.journal import write_durably
+from securefl.files import parse_json, write_durably
 from securefl.types import Rng, Secret
 
 FORMAT = "securefl key 1"
@@ -66,7 +66,7 @@ def load_key(path: Path, *, passphrase: Secret | None = None) -> SigningKey:
     try:
         if path.stat().st_mode & 0o077:
             raise InputError(f"key {path} is open to other users: chmod 600 {path}")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         key = SigningKey(_seed(content, path, passphrase))
         expected = bytes.fromhex(content["verify_key"])
     except OSError as error:

@@ -9,6 +9,10 @@ whether to warn, to insist on a fixed cohort, or to refuse.
 
 What is static and travels in every round (sample weights) is exposed exactly as the report says. Each client keeps a ledger of
 its own; nothing here rests on the operator.
+
+A client knows the sums that it took part in, and three sums can show what no two of them do while no partner was in all three.
+So clients tell each other what they have on record before they open a further sum over the same inputs (:meth:`Ledger.told`,
+:meth:`Ledger.compare`). Under 2t > n + c any two openings have an honest client in common, which tells of the earlier one.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from securefl.errors import AbortReason, InputError, ParameterError, ProtocolAbort
-from securefl.secagg.journal import write_durably
+from securefl.files import parse_json, write_durably
 from securefl.secagg.policy import ExposureRule, Policy
 from securefl.types import ClientId, FloatVector
 
@@ -92,6 +96,30 @@ class Ledger:
         if self._path is not None:
             content = {key.hex(): [sorted(row) for row in rows] for key, rows in self._rows.items()}
             write_durably(self._path, json.dumps(content).encode())
+
+    def told(self, lineage: bytes, survivors: frozenset[ClientId]) -> tuple[frozenset[ClientId], ...]:
+        """Return the earlier sums that the others must know of before the sum of ``survivors`` over ``lineage`` is opened.
+
+        Sums that follow from others by addition and subtraction are left out: there are at most as many as clients.
+        """
+        rows = self._all() if self._rule is ExposureRule.REFUSE else self._rows.get(lineage, [])
+        independent: list[frozenset[ClientId]] = [survivors]
+        for row in rows:
+            if len(_reduced(self._matrix([*independent, row]))) > len(independent):
+                independent.append(row)
+        return tuple(independent[1:])
+
+    def compare(self, survivors: frozenset[ClientId], told: Iterable[frozenset[ClientId]], *, round: int) -> None:
+        """Check the sum of ``survivors`` with what all its clients together told of earlier sums; nothing is recorded.
+
+        Raises:
+            ProtocolAbort: DIFFERENCING, with the combination that would expose too few partners.
+        """
+        rows = sorted(set(told), key=sorted)
+        found = self._combination([*rows, survivors], self._size) if rows else None
+        if found is not None:
+            detail = f"sums that no client has all of: {_written(found)}"
+            raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=detail)
 
     def exposure(self, models: Mapping[bytes, FloatVector] | None = None) -> Exposure:
         """Return what all openings would show together if the inputs of all rounds were the same.
@@ -199,7 +227,7 @@ def _written(combination: Mapping[ClientId, Fraction]) -> str:
 
 def _load(path: Path) -> dict[bytes, list[frozenset[ClientId]]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         return {bytes.fromhex(key): [frozenset(ClientId(int(c)) for c in row) for row in rows] for key, rows in content.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"ledger {path} can't be read: {error}") from error

@@ -2,7 +2,8 @@
 
 A chain that breaks is a :class:`~securefl.errors.VerificationError`; a rule that a party broke is a :class:`Violation` in the
 report, so that one bad round does not hide the others. What a replay can't say: whether an input was honest, or whether the
-operator added the vectors up correctly (the vectors are not kept).
+operator added the vectors up correctly (the vectors are not kept). Nothing else may be left out: whoever writes a transcript
+could show an auditor other lists than the clients were sent.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from pathlib import Path
 
 from securefl.errors import DecodeError, ProtocolAbort, VerificationError
 from securefl.secagg.base import RoundContext, Setup
-from securefl.secagg.codec import party_list
 from securefl.secagg.envelope import NO_VIEW, Channel, Envelope, head_size, open_envelope
 from securefl.secagg.masking import MaskingSetup, StaticSetup
-from securefl.secagg.masking.messages import WIRE_ID, Phase, ShareKind, decode_released, open_bundle
+from securefl.secagg.masking.messages import WIRE_ID, Phase, ShareKind, Signed, decode_released, open_bundle
 from securefl.secagg.masking.static import INPUT_PHASE
 from securefl.secagg.masking.static import WIRE_ID as STATIC_WIRE_ID
 from securefl.secagg.roster import Roster
 from securefl.secagg.rounds import OPERATOR
 from securefl.secagg.transcript import Recorded, RecordedRound, TranscriptHead, read_transcript
 from securefl.types import ClientId
+
+_MAY_BE_DETACHED = (Phase.SHARE_KEYS.name.lower(), Phase.MASKED_INPUT.name.lower())
+"""The phases whose messages grow beyond what a transcript keeps: vectors, and sealed shares among very many clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ def verify_transcript(path: Path, *, roster_hash: bytes | None = None, last_hash
     if roster_hash is not None and head.roster_hash != roster_hash:
         raise VerificationError(f"transcript {path}: roster {head.roster_hash.hex()[:16]} is not the trusted one")
     roster = _trusted_roster(head)
+    if roster_hash is not None and roster is None:
+        raise VerificationError(f"transcript {path}: its messages are not signed, so nothing in it rests on the trusted roster")
     reports, violations = [], list(_round_order(rounds))
     for recorded in rounds:
         replay = _Replay(head, roster, recorded)
@@ -107,12 +112,16 @@ def verify_transcript(path: Path, *, roster_hash: bytes | None = None, last_hash
 
 
 def _trusted_roster(head: TranscriptHead) -> Roster | None:
+    """Return the roster that the messages are checked with, ``None`` for a protocol whose messages carry no envelopes."""
+    if (head.signed is not None) != (head.wire_id in (WIRE_ID, STATIC_WIRE_ID)):
+        what = "must have a signed roster if its messages are signed, and else none"
+        raise VerificationError(f"transcript of {head.wire_id!r} {what}")
     if head.signed is None:
         return None
     head.signed.verify()
     if head.signed.roster.hash != head.roster_hash:
         raise VerificationError("the transcript's roster does not have the hash that its first line says")
-    return head.signed.roster if head.wire_id in (WIRE_ID, STATIC_WIRE_ID) else None
+    return head.signed.roster
 
 
 def _round_order(rounds: tuple[RecordedRound, ...]) -> Iterator[Violation]:
@@ -166,7 +175,9 @@ class _Replay:
         for message in self._recorded.messages:
             party = None if message.sender == OPERATOR else message.sender
             try:
-                if self._wire_id == STATIC_WIRE_ID:
+                if message.detached and message.phase not in _MAY_BE_DETACHED:
+                    found.append(Violation(self._recorded.round, party, f"{message.phase} was recorded without its content"))
+                elif self._wire_id == STATIC_WIRE_ID:
                     found += self._static_input(channel, message)
                 elif party is None:
                     found += self._operator(channel, message, views)
@@ -178,6 +189,9 @@ class _Replay:
 
     def _operator(self, channel: Channel, message: Recorded, views: dict[str, bytes]) -> Iterator[Violation]:
         phase = Phase[message.phase.upper()]
+        if message.detached:
+            yield self._by_operator(f"what asked for {message.phase} was recorded without its content")
+            return
         self._view[message.receiver] = message.sha256
         if views.setdefault(message.phase, message.sha256) != message.sha256:
             yield self._by_operator(f"clients were shown different messages before {message.phase}")
@@ -211,15 +225,13 @@ class _Replay:
         if envelope.view != self._view.get(message.sender, NO_VIEW):
             yield self._by(message.sender, f"{message.phase} does not answer what it was sent")
         self._chain[message.sender] = self._sent[message.sender, phase] = envelope.digest
-        yield from self._content(phase, envelope)
+        yield from self._content(channel, phase, envelope)
 
-    def _content(self, phase: Phase, envelope: Envelope) -> Iterator[Violation]:
-        if envelope.payload is None:
-            return
-        if phase is Phase.CONSISTENCY and envelope.payload != party_list(self._survivors):
+    def _content(self, channel: Channel, phase: Phase, envelope: Envelope) -> Iterator[Violation]:
+        if phase is Phase.CONSISTENCY and Signed.decode(envelope.content, frozenset(channel.keys)).survivors != self._survivors:
             yield self._by(envelope.sender, "signed other survivors than were announced")
         if phase is Phase.UNMASK:
-            for row in decode_released(envelope.payload):
+            for row in decode_released(envelope.content):
                 kind = self._released.setdefault((envelope.sender, row.owner), row.kind)
                 wanted = ShareKind.SELF_MASK_SEED if row.owner in self._survivors else ShareKind.MASK_KEY
                 if row.kind is not kind or row.kind is not wanted:

@@ -19,12 +19,13 @@ from securefl.crypto.domain import Usage, tag
 from securefl.crypto.keystream import Cipher
 from securefl.crypto.signature import SIGNATURE_SIZE, VERIFY_KEY_SIZE, SigningKey, verify_signature
 from securefl.errors import InputError, ParameterError, VerificationError
+from securefl.files import parse_json, write_durably
 from securefl.quantize import Quantizer
-from securefl.secagg.journal import write_durably
 from securefl.secagg.policy import MAX_PARTIES, ExposureRule, Policy
 from securefl.types import ClientId
 
 WIRE_ID = b"roster/1"
+MAX_NAME_LEN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Partner:
     def __post_init__(self) -> None:
         if not 1 <= self.client <= MAX_PARTIES:
             raise ParameterError(f"client={self.client} must be in 1..{MAX_PARTIES}")
+        _require_name(self.name)
         if len(self.verify_key) != VERIFY_KEY_SIZE:
             raise ParameterError(f"verify key of {len(self.verify_key)} bytes must have {VERIFY_KEY_SIZE}")
 
@@ -54,6 +56,7 @@ class Auditor:
     second_key: bytes = b""
 
     def __post_init__(self) -> None:
+        _require_name(self.name)
         if len(self.verify_key) != VERIFY_KEY_SIZE:
             raise ParameterError(f"auditor's key of {len(self.verify_key)} bytes must have {VERIFY_KEY_SIZE}")
         if len(self.second_key) not in (0, hashlib.sha256().digest_size):
@@ -218,7 +221,7 @@ def load_roster(path: Path) -> SignedRoster:
         InputError: the file can't be read or is no roster.
     """
     try:
-        return parse_roster(json.loads(path.read_text(encoding="utf-8")))
+        return parse_roster(parse_json(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"roster {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -232,7 +235,9 @@ def roster_content(signed: SignedRoster) -> dict[str, object]:
 
 
 def parse_roster(content: Any) -> SignedRoster:
-    """Return the roster that parsed JSON describes.
+    """Return the roster that parsed JSON describes, in exactly the form that is hashed and signed.
+
+    What a person reads in the file is then what the signatures cover: no field is ignored, rounded or converted.
 
     Raises:
         ValueError, KeyError, TypeError: it describes none (ParameterError is a ValueError).
@@ -259,7 +264,16 @@ def parse_roster(content: Any) -> SignedRoster:
     signatures = {ClientId(int(client)): bytes.fromhex(value) for client, value in content["signatures"].items()}
     if any(len(signature) != SIGNATURE_SIZE for signature in signatures.values()):
         raise ValueError(f"a signature does not have {SIGNATURE_SIZE} bytes")
-    return SignedRoster(roster, signatures)
+    signed = SignedRoster(roster, signatures)
+    if json.dumps(roster_content(signed), sort_keys=True) != json.dumps(content, sort_keys=True):
+        raise ValueError("it has fields or values that the roster's signed form does not have")
+    return signed
+
+
+def _require_name(name: str) -> None:
+    """Check that a name can't rewrite the line that it is printed in: fingerprints are compared on a screen."""
+    if not 1 <= len(name) <= MAX_NAME_LEN or not name.isprintable():
+        raise ParameterError(f"name {name[:MAX_NAME_LEN]!a} must be 1..{MAX_NAME_LEN} printable characters")
 
 
 def _roster_fields(roster: Roster) -> dict[str, object]:

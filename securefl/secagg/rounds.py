@@ -173,9 +173,9 @@ class _Network:
                 self._deliver(receiver, message)
 
     def _check(self, opened: OpenedSum) -> None:
-        """Let every client that is still there check a verifiable sum."""
+        """Let every client that can check what was opened."""
         for me, party in self._waiting.items():
-            if opened.tags and isinstance(party, ChecksSum):
+            if isinstance(party, ChecksSum):
                 started = time.process_time()
                 party.verify_sum(opened)
                 self._seconds[me] += time.process_time() - started

@@ -20,6 +20,7 @@ from typing import Any
 
 from securefl.crypto.domain import Usage, tag
 from securefl.errors import InputError, VerificationError
+from securefl.files import parse_json
 from securefl.secagg.roster import SignedRoster, parse_roster, roster_content
 from securefl.secagg.rounds import OPERATOR, Message
 from securefl.types import ClientId
@@ -179,7 +180,7 @@ def read_transcript(path: Path) -> tuple[TranscriptHead, tuple[RecordedRound, ..
 def _parse(path: Path, lines: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
     for number, line in enumerate(lines, 1):
         try:
-            content = json.loads(line)
+            content = parse_json(line)
             yield content, content.pop("chain")
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise InputError(f"transcript {path}: line {number} is no entry") from error
@@ -194,7 +195,7 @@ def _read_head(content: dict[str, Any]) -> TranscriptHead:
         run_id=bytes.fromhex(content["run_id"]),
         roster_hash=bytes.fromhex(content["roster_hash"]),
         signed=None if signed is None else parse_roster(signed),
-        head_size=int(content["head_size"]),
+        head_size=_whole(content["head_size"], 4),
     )
 
 
@@ -205,21 +206,32 @@ def _read_rounds(contents: Sequence[dict[str, Any]]) -> Iterator[RecordedRound]:
         data = {c["sequence"]: base64.b64decode(c["data"], validate=True) for c in contents[start + 1 : end] if "data" in c}
         messages = tuple(
             Recorded(
-                sender=ClientId(int(content["sender"])),
-                receiver=ClientId(int(content["receiver"])),
+                sender=ClientId(_whole(content["sender"], 2)),
+                receiver=ClientId(_whole(content["receiver"], 2)),
                 phase=str(content["phase"]),
                 data=data[content.get("same_as", content["sequence"])],
-                size=int(content["size"]),
+                size=_whole(content["size"], 8),
                 sha256=bytes.fromhex(content["sha256"]),
             )
             for content in contents[start + 1 : end]
         )
         for message in messages:
+            if len(message.data) > message.size:
+                raise ValueError(f"a message from {message.sender} is longer than the size that is written beside it")
             if not message.detached and hashlib.sha256(message.data).digest() != message.sha256:
                 raise ValueError(f"a message from {message.sender} does not have the hash that is written beside it")
         yield RecordedRound(
-            round=int(contents[start]["round"]), model_hash=bytes.fromhex(contents[start]["model_hash"]), messages=messages
+            round=_whole(contents[start]["round"], 4),
+            model_hash=bytes.fromhex(contents[start]["model_hash"]),
+            messages=messages,
         )
+
+
+def _whole(value: Any, size: int) -> int:
+    """Return the integer ``value``, if it is one that ``size`` bytes hold."""
+    if type(value) is not int or not 0 <= value < 1 << (8 * size):
+        raise ValueError(f"{value!r} must be a whole number of {size} bytes")
+    return value
 
 
 def _genesis() -> bytes:

@@ -80,4 +80,4 @@ def unchecked_survivors(self: Checked, inbound: bytes) -> Continue[Unmasked, byt
     view = hashlib.sha256(inbound).digest()
     payload = [encode_released(self._release(owner) for owner in self.held)]
     sent = self.member.write(Phase.UNMASK, payload, self.answered.sealed.digest, view)
-    return Continue(Unmasked(self.member, self.tag_keys, self.survivors, Answered(view, sent)), sent.message)
+    return Continue(Unmasked(self.member, self.check, self.survivors, Answered(view, sent)), sent.message)

@@ -58,7 +58,7 @@ def test_every_message_has_the_size_of_its_row(n: int, tags: int, ring_bits: int
         tags = 0
     setup = make_setup(n, options=MaskingOptions(sum_tags=tags), ring_bits=ring_bits)
     world = World(setup=setup, length=17, ring_bits=ring_bits).up_to(Phase.UNMASK)
-    names = {"n": n, "k": n - 1, "d": 17, "w": ring_bits // 8, "T": tags, "a": 32 if tags else 0, "s": n, "m": n}
+    names = {"n": n, "k": n - 1, "d": 17, "w": ring_bits // 8, "T": tags, "a": 32 if tags else 0, "s": n, "m": n, "e": 0}
     rows = table("Client messages")
     assert [row[0] for row in rows] == list(PHASES)
     for name, number, _, formula in rows:

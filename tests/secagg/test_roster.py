@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from masking_world import HashRng
@@ -16,7 +17,7 @@ from securefl.errors import InputError, ParameterError, VerificationError
 from securefl.quantize import Quantizer
 from securefl.secagg.keyfile import create_key, load_key
 from securefl.secagg.policy import Policy
-from securefl.secagg.roster import Partner, Roster, SignedRoster, load_roster, save_roster
+from securefl.secagg.roster import Auditor, Partner, Roster, SignedRoster, load_roster, roster_content, save_roster
 from securefl.types import ClientId, Secret, SystemRng
 
 KEYS = {ClientId(i): SigningKey.generate(rng=HashRng(f"partner {i}")) for i in range(1, 6)}
@@ -126,6 +127,41 @@ def test_a_roster_file_round_trips(tmp_path: Path) -> None:
     loaded = load_roster(tmp_path / "roster.json")
     assert loaded.roster.hash == signed.roster.hash
     loaded.verify()
+
+
+def as_text(change: Callable[[dict[str, Any]], object] = lambda content: None) -> str:
+    content = roster_content(signed_by_all(make()))
+    change(content["roster"])  # type: ignore[arg-type]
+    return json.dumps(content)
+
+
+SPELLINGS: dict[str, str] = {
+    "threshold twice": as_text().replace('"threshold": 4', '"threshold": 5, "threshold": 4'),
+    "a threshold of 4.9": as_text(lambda roster: roster.update(threshold=4.9)),
+    "an unknown field": as_text(lambda roster: roster.update(note="threshold 5")),
+    "a number as text": as_text(lambda roster: roster.update(epoch="1")),
+    "true for one": as_text(lambda roster: roster.update(colluders=True)),
+    "nested without end": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_roster_has_one_spelling(tmp_path: Path, spelling: str) -> None:
+    """Whoever signs reads the file: it must not say more, or something else, than what the signature covers."""
+    path = tmp_path / "roster.json"
+    path.write_text(as_text())
+    load_roster(path).verify()
+    path.write_text(SPELLINGS[spelling])
+    with pytest.raises(InputError, match="roster"):
+        load_roster(path)
+
+
+@pytest.mark.parametrize("name", ["", "a" * 101, "acme\x1b[2K", "acme\nfingerprint 0000", "acme\u202e"])
+def test_a_name_cannot_rewrite_the_screen_on_which_fingerprints_are_compared(name: str) -> None:
+    key = KEYS[ClientId(1)].verify_key
+    for make_one in (lambda: Partner(ClientId(1), name, key), lambda: Auditor(name, key)):
+        with pytest.raises(ParameterError, match="printable"):
+            make_one()
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"roster": {}, "signatures": {}}'])

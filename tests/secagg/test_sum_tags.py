@@ -16,6 +16,7 @@ from securefl.secagg import run_round
 from securefl.secagg.base import ChecksSum, OpenedSum
 from securefl.secagg.masking import MaskingOptions
 from securefl.secagg.masking.messages import Phase
+from securefl.secagg.masking.server import Opening
 from securefl.secagg.masking.sum_tags import linear_tags, tag_vector, tags_match
 from securefl.types import ClientId, Secret
 
@@ -64,6 +65,43 @@ def test_altered_missing_or_additional_tags_are_caught() -> None:
         with pytest.raises(ProtocolAbort) as caught:
             check(played, replace(opened, tags=tags))
         assert caught.value.reason is AbortReason.BAD_TAG
+
+
+def test_a_change_outside_the_ring_is_caught_whatever_the_key() -> None:
+    """2^63 k is zero modulo 2^64 for every even k: of 21 coordinates about half would pass one tag."""
+    played = world(1).up_to(Phase.UNMASK)
+    opened = played.open()
+    for at in range(21):
+        total = opened.total.astype(np.int64)
+        total[at] ^= np.int64(-(2**63))
+        with pytest.raises(ProtocolAbort) as caught:
+            check(played, replace(opened, total=total))
+        assert caught.value.reason is AbortReason.BAD_TAG
+
+
+@pytest.mark.parametrize("tags", [0, 2])
+def test_a_longer_or_shorter_sum_is_caught(tags: int) -> None:
+    """Zeros behind the sum don't change its tags, and would be read as its weight."""
+    played = world(tags).up_to(Phase.UNMASK)
+    opened = played.open()
+    check(played, opened)
+    for total in (np.append(opened.total, 0), opened.total[:-1], opened.total[None]):
+        with pytest.raises(ProtocolAbort) as caught:
+            check(played, replace(opened, total=total))
+        assert caught.value.reason is AbortReason.BAD_TAG
+
+
+def test_the_driver_does_not_let_the_operator_leave_the_tags_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_sum = Opening.open
+    monkeypatch.setattr(Opening, "open", lambda self, shares: replace(open_sum(self, shares), tags=()))
+    setup = make_setup(5, options=MaskingOptions(sum_tags=2))
+    updates = {ClientId(i): np.full(50, i / 20) for i in range(1, 6)}
+    with pytest.raises(ProtocolAbort) as caught:
+        run_round(
+            setup, updates, weights=dict.fromkeys(updates, 3), round=1, model_hash=MODEL, rng=HashRng("driver"),
+            quantizer=setup.signed.roster.quantizer,
+        )  # fmt: skip
+    assert caught.value.reason is AbortReason.BAD_TAG
 
 
 def test_other_survivors_than_signed_are_caught() -> None:

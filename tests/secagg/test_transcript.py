@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from securefl.secagg.masking.messages import Phase
 from securefl.secagg.masking.static import Ratchet
 from securefl.secagg.replay import transcript_head, verify_transcript
 from securefl.secagg.rounds import OPERATOR, Message
-from securefl.secagg.transcript import TranscriptWriter
+from securefl.secagg.transcript import TranscriptWriter, _genesis, _link
 from securefl.types import ClientId, SystemRng
 
 pytestmark = pytest.mark.transcript
@@ -179,7 +180,7 @@ def test_a_byte_identical_retry_breaks_no_rule(tmp_path: Path) -> None:
     assert verify_transcript(tmp_path / "run.jsonl").violations == ()
 
 
-@pytest.mark.parametrize("content", ["", "{}\n", "[1]\n", '{"chain": "00", "kind": "run"}\n', "\xff"])
+@pytest.mark.parametrize("content", ["", "{}\n", "[1]\n", "[" * 100_000, '{"chain": "00", "kind": "run"}\n', "\xff"])
 def test_rubbish_is_no_transcript(tmp_path: Path, content: str) -> None:
     path = tmp_path / "run.jsonl"
     path.write_bytes(content.encode("latin-1"))
@@ -238,3 +239,76 @@ def test_every_line_is_json_with_its_chain(tmp_path: Path) -> None:
     entries: list[dict[str, Any]] = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
     assert [entry["sequence"] for entry in entries] == list(range(len(entries)))
     assert entries[0]["kind"] == "run"
+
+
+def rewritten(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Change the entries of a transcript and chain them anew, as whoever wrote it can."""
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    change(entries)
+    chain, lines = _genesis(), []
+    for entry in entries:
+        entry.pop("chain", None)
+        chain = _link(chain, entry)
+        lines.append(json.dumps({**entry, "chain": chain.hex()}))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def strip_the_roster(entries: list[dict[str, Any]]) -> None:
+    entries[0]["signed_roster"] = None
+
+
+def rename_the_protocol(entries: list[dict[str, Any]]) -> None:
+    entries[0]["wire_id"] = "masking/2"
+
+
+def become_plaintext(entries: list[dict[str, Any]]) -> None:
+    entries[0].update(signed_roster=None, wire_id="plaintext/1")
+
+
+@pytest.mark.parametrize("change", [strip_the_roster, rename_the_protocol, become_plaintext])
+def test_a_transcript_cannot_be_relabelled_as_one_without_signatures(
+    tmp_path: Path, change: Callable[[list[dict[str, Any]]], None]
+) -> None:
+    """The operator writes the first line too: without its roster no signature would be looked at."""
+    path, setup = tmp_path / "run.jsonl", make_setup()
+    write(path, setup, rounds=1)
+    rewritten(path, lambda entries: None)
+    verify_transcript(path, roster_hash=setup.roster_hash)
+    rewritten(path, change)
+    with pytest.raises(VerificationError, match=r"signed roster|not signed"):
+        verify_transcript(path, roster_hash=setup.roster_hash)
+
+
+def enlarge(phase: str, sender: int) -> Callable[[list[dict[str, Any]]], None]:
+    """Say that a message was longer than what is kept of it: its hash can't be checked then."""
+
+    def change(entries: list[dict[str, Any]]) -> None:
+        found = next(e for e in entries if e.get("phase") == phase and e["sender"] == sender)
+        found.update(size=found["size"] + 1, sha256="00" * 32)
+        if sender:
+            found["data"] = base64.b64encode(base64.b64decode(found["data"])[:285]).decode()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("phase", "sender"), [("consistency", 2), ("unmask", 1), ("unmask", OPERATOR), ("masked_input", OPERATOR)]
+)
+def test_a_message_cannot_be_kept_without_what_it_said(tmp_path: Path, phase: str, sender: int) -> None:
+    """Under a hash of its choice the operator could show an auditor another list than the clients were sent."""
+    path = tmp_path / "run.jsonl"
+    write(path, make_setup(), rounds=1)
+    rewritten(path, enlarge(phase, sender))
+    found = verify_transcript(path).violations
+    assert any("without its content" in violation.what for violation in found), found
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("round", 1 << 32), ("round", -1), ("round", 1.0), ("sender", 70_000), ("size", True), ("size", 3)]
+)
+def test_a_number_outside_its_field_is_no_entry(tmp_path: Path, field: str, value: object) -> None:
+    path = tmp_path / "run.jsonl"
+    write(path, make_setup(), rounds=1)
+    rewritten(path, lambda entries: next(e for e in entries if field in e and e["kind"] != "run").update({field: value}))
+    with pytest.raises(InputError, match="transcript"):
+        verify_transcript(path)

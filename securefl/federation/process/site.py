@@ -23,7 +23,8 @@ from securefl.crypto.signature import SigningKey
 from securefl.errors import InputError, VerificationError
 from securefl.federation.gate import Audit, require_clearance
 from securefl.federation.participation import Decision
-from securefl.secagg.journal import FileJournal, write_durably
+from securefl.files import write_durably
+from securefl.secagg.journal import FileJournal
 from securefl.secagg.keyfile import load_key, save_key
 from securefl.secagg.ledger import Ledger
 from securefl.secagg.roster import Roster, SignedRoster, load_roster, save_roster

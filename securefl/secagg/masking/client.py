@@ -19,14 +19,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import numpy as np
-
 from securefl.crypto import agreement, shamir
 from securefl.crypto.keystream import apply_masks, masked_chunks
 from securefl.crypto.sealed import decrypt_once, encrypt_once
 from securefl.errors import AbortReason, TooFewClients, VerificationError
 from securefl.secagg.base import ClientState, Continue, OpenedSum
-from securefl.secagg.codec import party_list
 from securefl.secagg.envelope import NO_VIEW, Envelope, Sealed
 from securefl.secagg.masking.keys import VECTOR_STREAM, KeyEnd
 from securefl.secagg.masking.member import Expected, Member
@@ -36,11 +33,13 @@ from securefl.secagg.masking.messages import (
     ReleasedShare,
     ShareKind,
     SharePair,
+    Signed,
     decode_sealed,
     encode_released,
     encode_sealed,
+    read_signed,
 )
-from securefl.secagg.masking.sum_tags import TAG_STREAM, agree_tag_keys, tag_vector, tags_match
+from securefl.secagg.masking.sum_tags import TAG_STREAM, SumCheck, agree_tag_keys, tag_vector
 from securefl.types import ClientId, RingVector, Rng, Secret
 
 Step: TypeAlias = "Continue[ClientState, bytes]"
@@ -163,12 +162,13 @@ class Shared:
         tag_keys = agree_tag_keys(member.channel, contributions, member.roster.sum_tags)
         payload = itertools.chain(self._masked(frozenset(held)), self._masked_tags(frozenset(held), tag_keys))
         sent = member.write(Phase.MASKED_INPUT, payload, self.answered.sealed.digest, view)
-        return Continue(Masked(member, held, tag_keys, _digests(envelopes), Answered(view, sent)), sent.message)
+        check = SumCheck(len(self.update), tag_keys)
+        return Continue(Masked(member, held, check, _digests(envelopes), Answered(view, sent)), sent.message)
 
     def _open_pair(self, sender: ClientId, envelope: Envelope) -> SharePair:
         member, channel = self.member, self.member.channel
         with channel.decoding(sender):
-            sealed = decode_sealed(_payload(envelope), member.contribution_size)
+            sealed = decode_sealed(envelope.content, member.contribution_size)
         if set(sealed) != (member.graph.circles[sender] & set(self.adverts)) - {sender}:
             raise channel.abort(AbortReason.MALFORMED, sender, "shares for other recipients than it has")
         mine, peer = KeyEnd(member.me, self.adverts[member.me].seal_key), KeyEnd(sender, self.adverts[sender].seal_key)
@@ -216,7 +216,7 @@ class Masked:
 
     member: Member
     held: Mapping[ClientId, SharePair] = field(repr=False)
-    tag_keys: tuple[Secret, ...]
+    check: SumCheck
     chain: Mapping[ClientId, bytes] = field(repr=False)
     answered: Answered
 
@@ -238,9 +238,11 @@ class Masked:
             if envelope.payload_size != size:
                 raise channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes, not {size}")
         # Equal model, equal inputs: a re-run of a round with other survivors must not show a few partners' difference.
-        member.ledger.admit(channel.context.model_hash, survivors, round=channel.context.round)
-        sent = member.write(Phase.CONSISTENCY, [party_list(survivors)], self.answered.sealed.digest, view)
-        later = Checked(member, self.held, self.tag_keys, survivors, _digests(envelopes), Answered(view, sent))
+        lineage = channel.context.model_hash
+        member.ledger.admit(lineage, survivors, round=channel.context.round)
+        signed = Signed(survivors, member.ledger.told(lineage, survivors))
+        sent = member.write(Phase.CONSISTENCY, [signed.encode()], self.answered.sealed.digest, view)
+        later = Checked(member, self.held, self.check, survivors, _digests(envelopes), Answered(view, sent))
         return Continue(later, sent.message)
 
 
@@ -250,7 +252,7 @@ class Checked:
 
     member: Member
     held: Mapping[ClientId, SharePair] = field(repr=False)
-    tag_keys: tuple[Secret, ...]
+    check: SumCheck
     survivors: frozenset[ClientId]
     chain: Mapping[ClientId, bytes] = field(repr=False)
     answered: Answered
@@ -268,15 +270,15 @@ class Checked:
             mismatch=AbortReason.INCONSISTENT_SURVIVORS,
         )
         envelopes = member.collect(inbound, Phase.UNMASK, expected)
-        for sender, envelope in envelopes.items():
-            if _payload(envelope) != party_list(self.survivors):
-                raise channel.abort(AbortReason.INCONSISTENT_SURVIVORS, sender)
+        signed = read_signed(channel, envelopes, member.roster.clients, self.survivors)
         member.require(len(envelopes))
+        told = itertools.chain.from_iterable(one.earlier for one in signed)
+        member.ledger.compare(self.survivors, told, round=channel.context.round)
         # Written down before it is answered: a client set back to this state still refuses a second request.
         member.journal.answer(channel.context.round, view)
         payload = [encode_released(self._release(owner) for owner in self.held)]
         sent = member.write(Phase.UNMASK, payload, self.answered.sealed.digest, view)
-        return Continue(Unmasked(member, self.tag_keys, self.survivors, Answered(view, sent)), sent.message)
+        return Continue(Unmasked(member, self.check, self.survivors, Answered(view, sent)), sent.message)
 
     def _release(self, owner: ClientId) -> ReleasedShare:
         pair = self.held[owner]
@@ -290,7 +292,7 @@ class Unmasked:
     """The client has released its shares; its secrets are dropped. It answers the same request with the same bytes."""
 
     member: Member
-    tag_keys: tuple[Secret, ...]
+    check: SumCheck
     survivors: frozenset[ClientId]
     answered: Answered
 
@@ -304,18 +306,16 @@ class Unmasked:
             raise self.member.channel.abort(AbortReason.SECOND_UNMASKING)
         return Continue(self, self.answered.sealed.message)
 
-
     def verify_sum(self, opened: OpenedSum) -> None:
-        """Check the sum that the operator says it opened; without tags in the roster only the survivors are checked.
+        """Check the sum that the operator says it opened; without tags in the roster only survivors and length are.
 
         Raises:
             ProtocolAbort: BAD_TAG, or INCONSISTENT_SURVIVORS.
         """
-        channel, roster = self.member.channel, self.member.roster
+        channel = self.member.channel
         if opened.survivors != self.survivors:
             raise channel.abort(AbortReason.INCONSISTENT_SURVIVORS, detail="the opened sum names others")
-        total = opened.total.astype(np.int64, copy=False)
-        if not tags_match(total, opened.tags, self.tag_keys, roster.cipher):
+        if not self.check.holds(opened, self.member.roster.cipher):
             raise channel.abort(AbortReason.BAD_TAG)
 
 
@@ -329,7 +329,7 @@ def read_adverts(member: Member, envelopes: Mapping[ClientId, Envelope]) -> dict
     seen: set[bytes] = set()
     for sender, envelope in envelopes.items():
         with member.channel.decoding(sender):
-            advert = Advert.decode(_payload(envelope))
+            advert = Advert.decode(envelope.content)
         if {advert.mask_key, advert.seal_key} & seen or advert.mask_key == advert.seal_key:
             raise member.channel.abort(AbortReason.DUPLICATE_PARTY, sender, "advertises a key that is taken")
         seen |= {advert.mask_key, advert.seal_key}
@@ -339,7 +339,3 @@ def read_adverts(member: Member, envelopes: Mapping[ClientId, Envelope]) -> dict
 
 def _digests(envelopes: Mapping[ClientId, Envelope]) -> dict[ClientId, bytes]:
     return {sender: envelope.digest for sender, envelope in envelopes.items()}
-
-
-def _payload(envelope: Envelope) -> memoryview:
-    return memoryview(b"") if envelope.payload is None else envelope.payload

@@ -18,7 +18,7 @@ from securefl.crypto.sealed import OVERHEAD_SIZE
 from securefl.crypto.shamir import SHARE_SIZE
 from securefl.errors import AbortReason, DecodeError
 from securefl.secagg.base import RoundContext
-from securefl.secagg.codec import HASH_SIZE, Reader, context_digest, u8, u16, u32
+from securefl.secagg.codec import HASH_SIZE, Reader, context_digest, party_list, read_party_list, u8, u16, u32
 from securefl.secagg.envelope import Channel, Envelope, head_size, open_envelope
 from securefl.types import ClientId, Secret
 
@@ -105,6 +105,32 @@ def decode_sealed(payload: memoryview, contribution_size: int = 0) -> dict[Clien
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """What a client signs in the consistency round: the survivors, and the earlier sums that it tells the others of.
+
+    Earlier sums are those over the same inputs (:meth:`securefl.secagg.ledger.Ledger.told`); in most rounds there are none.
+    """
+
+    survivors: frozenset[ClientId]
+    earlier: tuple[frozenset[ClientId], ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the lists of parties, the survivors first."""
+        return b"".join(party_list(parties) for parties in (self.survivors, *self.earlier))
+
+    @classmethod
+    def decode(cls, payload: memoryview, roster: frozenset[ClientId]) -> Signed:
+        """Return the lists in ``payload``, at most as many earlier ones as clients on the ``roster``; raises DecodeError."""
+        reader = Reader(payload)
+        survivors, earlier = read_party_list(reader), []
+        while reader.left:
+            earlier.append(read_party_list(reader))
+        if len(earlier) > len(roster) or not roster.issuperset(survivors.union(*earlier)):
+            raise DecodeError(f"{len(earlier)} earlier sums must be <= {len(roster)}, of clients on the roster")
+        return cls(survivors, tuple(earlier))
+
+
+@dataclass(frozen=True, slots=True)
 class ReleasedShare:
     """A share that a client gives to the operator: of whose secret, of which kind."""
 
@@ -164,6 +190,24 @@ def open_bundle(channel: Channel, inbound: bytes, asks: Phase) -> dict[ClientId,
             found[envelope.sender] = envelope
         reader.finish()
         _require_ascending(list(found))
+    return found
+
+
+def read_signed(
+    channel: Channel, envelopes: Mapping[ClientId, Envelope], roster: frozenset[ClientId], survivors: frozenset[ClientId]
+) -> list[Signed]:
+    """Return what each client signed in the consistency round; everybody must have signed the same ``survivors``.
+
+    Raises:
+        ProtocolAbort: MALFORMED or INCONSISTENT_SURVIVORS, naming the client.
+    """
+    found = []
+    for sender, envelope in envelopes.items():
+        with channel.decoding(sender):
+            signed = Signed.decode(envelope.content, roster)
+        if signed.survivors != survivors:
+            raise channel.abort(AbortReason.INCONSISTENT_SURVIVORS, sender)
+        found.append(signed)
     return found
 
 

@@ -19,7 +19,7 @@ from securefl.crypto import agreement, shamir
 from securefl.crypto.keystream import apply_masks
 from securefl.errors import AbortReason, InvalidShare, TooFewClients, VerificationError
 from securefl.secagg.base import Continue, Finished, OpenedSum, ServerState
-from securefl.secagg.codec import Reader, party_list
+from securefl.secagg.codec import Reader
 from securefl.secagg.envelope import NO_VIEW, Channel, Envelope, open_envelope
 from securefl.secagg.masking.graph import Graph
 from securefl.secagg.masking.keys import VECTOR_STREAM, KeyEnd, KeySchedule
@@ -30,6 +30,7 @@ from securefl.secagg.masking.messages import (
     ShareKind,
     decode_released,
     encode_bundle,
+    read_signed,
 )
 from securefl.secagg.masking.sum_tags import TAG_STREAM
 from securefl.secagg.roster import Roster
@@ -97,7 +98,7 @@ class Advertising:
         adverts = {}
         for sender, envelope in envelopes.items():
             with operator.channel.decoding(sender):
-                adverts[sender] = Advert.decode(_payload(envelope))
+                adverts[sender] = Advert.decode(envelope.content)
         outbound, seen = _relay(operator, Phase.SHARE_KEYS, envelopes, inbound)
         return Continue(Sharing(operator, adverts, seen), outbound)
 
@@ -144,7 +145,7 @@ class Summing:
             length, odd = divmod(envelope.payload_size - tags.nbytes, dtype.itemsize)
             if odd or length < 1 or (total is not None and length != len(total)):
                 raise self.operator.channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes")
-            reader = Reader(_payload(envelope))
+            reader = Reader(envelope.content)
             vector = reader.vector(length, dtype)
             tags += reader.vector(roster.sum_tags, np.dtype("<u8"))
             if total is None:
@@ -231,9 +232,7 @@ class Checking:
         """Relay the signatures and ask for shares."""
         operator = self.opening.operator
         envelopes = operator.open(inbound, Phase.CONSISTENCY, self.seen)
-        for sender, envelope in envelopes.items():
-            if _payload(envelope) != party_list(self.opening.survivors):
-                raise operator.channel.abort(AbortReason.INCONSISTENT_SURVIVORS, sender)
+        read_signed(operator.channel, envelopes, operator.roster.clients, self.opening.survivors)
         outbound, seen = _relay(operator, Phase.UNMASK, envelopes, inbound)
         return Continue(Unmasking(self.opening, seen), outbound)
 
@@ -259,7 +258,7 @@ class Unmasking:
         """Return the shares in an envelope: one for each partner of the sender's circle, of the kind that was asked for."""
         opening, channel = self.opening, self.opening.operator.channel
         with channel.decoding(sender):
-            released = decode_released(_payload(envelope))
+            released = decode_released(envelope.content)
         expected = opening.operator.graph.circles[sender] & (opening.survivors | opening.dropped)
         if {row.owner for row in released} != expected:
             raise InvalidShare(round=channel.context.round, party=sender, detail="shares of other partners than asked for")
@@ -280,7 +279,3 @@ def _relay(
     outbound = operator.ask(asks, {sender: messages[sender] for sender in envelopes})
     view = hashlib.sha256(next(iter(outbound.values()))).digest()
     return outbound, Seen({sender: envelope.digest for sender, envelope in envelopes.items()}, view)
-
-
-def _payload(envelope: Envelope) -> memoryview:
-    return memoryview(b"") if envelope.payload is None else envelope.payload

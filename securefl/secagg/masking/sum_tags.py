@@ -13,6 +13,7 @@ nor a partner that lies about its own input. Every partner contributes to the ke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from securefl.crypto.domain import Usage, tag
 from securefl.crypto.kdf import derive
 from securefl.crypto.keystream import CHUNK_SIZE, Cipher, keystream_chunks
+from securefl.secagg.base import OpenedSum
 from securefl.secagg.codec import context_digest, party_list, u8
 from securefl.secagg.envelope import Channel
 from securefl.types import ClientId, RingVector, Secret
@@ -62,5 +64,24 @@ def tag_vector(update: RingVector, keys: tuple[Secret, ...], cipher: Cipher) -> 
 
 
 def tags_match(total: NDArray[np.int64], tags: tuple[int, ...], keys: tuple[Secret, ...], cipher: Cipher) -> bool:
-    """Return whether an opened sum of integers has the opened tags, all of them."""
-    return list(tags) == linear_tags(total, keys, cipher)
+    """Return whether an opened sum of the 32-bit ring has the opened tags, all of them; none where there are no keys.
+
+    A number outside the ring fails: a change by 2^63 would pass every second key.
+    """
+    if not keys:
+        return not tags
+    in_ring = int(total.min(initial=0)) >= -(1 << 31) and int(total.max(initial=0)) < 1 << 31
+    return in_ring and list(tags) == linear_tags(total, keys, cipher)
+
+
+@dataclass(frozen=True, slots=True)
+class SumCheck:
+    """What a client checks an opened sum with: how many words it has, and the ``keys`` of its tags."""
+
+    length: int
+    keys: tuple[Secret, ...]
+
+    def holds(self, opened: OpenedSum, cipher: Cipher) -> bool:
+        """Return whether ``opened`` is a vector of this length that has its tags."""
+        total = opened.total.astype(np.int64, copy=False)
+        return total.shape == (self.length,) and tags_match(total, opened.tags, self.keys, cipher)

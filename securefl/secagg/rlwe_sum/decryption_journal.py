@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from securefl.errors import AbortReason, InputError, ProtocolAbort
-from securefl.secagg.journal import write_durably
+from securefl.files import write_durably
 from securefl.secagg.rlwe_sum.messages import Attempt
 from securefl.types import ClientId
 

@@ -17,8 +17,8 @@ from securefl.crypto.rlwe.encoding import decode_elements, element_size, encode_
 from securefl.crypto.rlwe.ring import Residues, Ring
 from securefl.crypto.sealed import decrypt_once, encrypt_once
 from securefl.errors import DecodeError, InputError, VerificationError
+from securefl.files import write_durably
 from securefl.secagg.codec import HASH_SIZE, Reader, u16, u32
-from securefl.secagg.journal import write_durably
 from securefl.types import ClientId, Rng, Secret
 
 WIRE_ID = b"rlwe/1"
