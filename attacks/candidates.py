@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from securefl.chem.dataset import Dataset, Fold, TaskKind
 
 MemberOf = Literal["partner", "consortium"]
+Value = TypeVar("Value", bound=np.generic)
 FLOOR = 1e-7
 """Predicted probabilities are kept this far from 0 and 1, as float32 training does."""
 
@@ -44,14 +45,9 @@ class Candidates:
         used = self.of_cell >= 0
         return np.bincount(self.of_cell[used], weights=cells[used], minlength=len(self.member)).astype(np.float64)
 
-    def split(self, score: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the scores of members and of non-members."""
-        return score[self.member], score[~self.member]
-
-    @property
-    def clusters(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The compounds of members and of non-members: rows of one compound are not independent."""
-        return self.compound[self.member], self.compound[~self.member]
+    def split(self, values: NDArray[Value]) -> tuple[NDArray[Value], NDArray[Value]]:
+        """Return the values (scores, for instance) of members and of non-members."""
+        return values[self.member], values[~self.member]
 
 
 def non_members(dataset: Dataset, *, seed: int) -> NDArray[np.bool_]:

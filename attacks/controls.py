@@ -8,6 +8,7 @@ fair audit fails one of them once in a hundred times.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +43,15 @@ def blind_scores(dataset: Dataset, candidates: Candidates, *, seed: int) -> tupl
 def _near_chance(
     name: str,
     arm: str | None,
-    candidates: Candidates,
     score: NDArray[np.float64],
     because: str,
     *,
+    member: NDArray[np.bool_],
+    series: NDArray[np.integer[Any]],
     views: tuple[View, ...] = ("V4",),
 ) -> ControlRecord:
-    members, others = candidates.split(score)
-    found = auc(members, others, clusters=candidates.clusters, confidence=CONTROL_CONFIDENCE)
+    clusters = series[member], series[~member]
+    found = auc(score[member], score[~member], clusters=clusters, confidence=CONTROL_CONFIDENCE)
     held = found.low <= 0.5 <= found.high
     return ControlRecord(
         name=name,
@@ -68,24 +70,25 @@ def _near_chance(
 def blind_control(dataset: Dataset, candidates: Candidates, *, seed: int) -> ControlRecord:
     """Return the control that members can't be told apart by their structures alone: V0 and V4 have the same candidates."""
     score, held_out = blind_scores(dataset, candidates, seed=seed)
-    half = Candidates(
+    return _near_chance(
+        "blind_membership",
+        None,
+        score[held_out],
+        "a classifier that never sees a model can't tell members from non-members",
         member=candidates.member[held_out],
-        compound=candidates.compound[held_out],
-        partner=candidates.partner[held_out],
-        of_cell=np.zeros(0, dtype=np.int64),
+        series=dataset.cluster[candidates.compound][held_out],
+        views=("V0", "V4"),
     )
-    because = "a classifier that never sees a model can't tell members from non-members"
-    return _near_chance("blind_membership", None, half, score[held_out], because, views=("V0", "V4"))
 
 
-def permuted_control(arm: str, candidates: Candidates, score: NDArray[np.float64], *, seed: int) -> ControlRecord:
+def permuted_control(
+    dataset: Dataset, candidates: Candidates, score: NDArray[np.float64], *, arm: str, seed: int
+) -> ControlRecord:
     """Return the control that the membership attack finds nothing once membership is drawn at random."""
     member = np.random.default_rng([seed, 6]).permutation(candidates.member)
-    drawn = Candidates(
-        member=member, compound=candidates.compound, partner=candidates.partner, of_cell=candidates.of_cell
-    )
     because = "the same scores against permuted membership look like chance"
-    return _near_chance("permuted_membership", arm, drawn, score, because)
+    series = dataset.cluster[candidates.compound]
+    return _near_chance("permuted_membership", arm, score, because, member=member, series=series)
 
 
 def exposed_control(arm: str, view: View, attacks: Iterable[AttackRecord]) -> ControlRecord:

@@ -109,8 +109,10 @@ def score_recovery(claims: Claims, earlier: Claims, truth: Truth) -> Found:
         scores.append(proportion("precision", hits, len(found), chance=len(true & library) / max(len(library), 1)))
     part = _released_part(truth.fingerprints, claims["seen"])
     if part:
-        # What a guard withholds can't come back; how much of what it lets through does is a score of its own.
-        scores.append(proportion("released_part_exact", len(part & found), len(part), chance=0.0))
+        # What a guard withholds can't come back; how much of what it lets through does is a score of its own. So little of a
+        # compound may be let through that public ones have it too.
+        chance = len(part & _released_part(truth.library, claims["seen"])) / len(part)
+        scores.append(proportion("released_part_exact", len(part & found), len(part), chance=chance))
     detail = {
         "recovered": float(len(found)),
         "rank": float(claims["rank"][0]),

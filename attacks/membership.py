@@ -10,6 +10,7 @@ Reference: [Dod25] Dodd: loss-based screening of membership risk, arXiv 2510.197
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,25 @@ from attacks.prediction_extremity import prediction_extremity
 from attacks.rmia import rmia
 from attacks.score import auc, membership_scores, tpr_at_fpr, untold_rates
 from attacks.shadow_losses import Shadows
+from securefl.chem.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """Who was a member, and whether the smallest of ``partners`` is looked at by itself."""
+    """Who was a member, the ``series`` of each candidate, (c,), and whether the smallest of ``partners`` is looked at by
+    itself.
+    """
 
     candidates: Candidates
+    series: NDArray[np.integer[Any]]
     partners: int
     of_partner: bool
+
+
+def membership_of(dataset: Dataset, candidates: Candidates, *, of_partner: bool) -> Membership:
+    """Return the truth about ``candidates`` of ``dataset``."""
+    series = dataset.cluster[candidates.compound]
+    return Membership(candidates=candidates, series=series, partners=len(dataset.partners), of_partner=of_partner)
 
 
 def candidates_in(view: AdversaryView) -> Candidates:
@@ -105,7 +116,7 @@ def score_membership(claims: Claims, earlier: Claims, truth: Membership) -> Foun
     detail = {"members": float(len(members)), "non_members": float(len(others))}
     if truth.of_partner:
         detail |= _smallest(truth, claims["score"])
-    scores = membership_scores(members, others, clusters=candidates.clusters)
+    scores = membership_scores(members, others, clusters=candidates.split(truth.series))
     return Found(scores=scores, detail=detail, note=untold_rates(len(others)))
 
 

@@ -15,7 +15,7 @@ from attacks.candidates import Candidates, MemberOf, candidates_of, losses_with
 from attacks.controls import blind_control, permuted_control
 from attacks.interface import AdversaryView
 from attacks.jobs import Desk, Job, not_run
-from attacks.membership import EXTREMITY, LIRA, LOSS, RMIA, Membership
+from attacks.membership import EXTREMITY, LIRA, LOSS, RMIA, membership_of
 from attacks.membership_loss import membership_loss
 from attacks.overfit import overfit_control
 from attacks.private_shadows import shadow_privacy
@@ -148,7 +148,7 @@ def attack_membership(target: Target, desk: Desk) -> list[ControlRecord]:
     return [
         blind_control(dataset, everyone, seed=seed),
         overfit_control(dataset, everyone, seed=seed),
-        permuted_control(target.arm, everyone, membership_loss(losses, everyone), seed=seed),
+        permuted_control(dataset, everyone, membership_loss(losses, everyone), arm=target.arm, seed=seed),
     ]
 
 
@@ -159,7 +159,7 @@ def _put_jobs(
     prediction = target.predictions()
     for member_of, those in candidates.items():
         about = _about(target, member_of, those)
-        truth = Membership(candidates=those, partners=len(target.dataset.partners), of_partner=member_of == "partner")
+        truth = membership_of(target.dataset, those, of_partner=member_of == "partner")
         common = _tensors(target.dataset, those)
         view = AdversaryView(view="V4", tensors={**common, "losses": losses}, facts={})
         desk.put(Job(view=view, attacks=(LOSS,), truth=truth, about=about))

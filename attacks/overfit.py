@@ -7,6 +7,8 @@ through the values that it saw. The attack by loss, on the run's own candidates,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,13 +53,11 @@ def overfit_control(dataset: Dataset, everyone: Candidates, *, seed: int) -> Con
     of_cell = np.where(used, everyone.of_cell, -1)
     asked = np.zeros(len(everyone.member), dtype=bool)
     asked[of_cell[of_cell >= 0]] = True
-    seen = Candidates(
-        member=everyone.member, compound=everyone.compound, partner=everyone.partner, of_cell=of_cell
-    )
+    seen = replace(everyone, of_cell=of_cell)
     score = membership_loss(losses_with(dataset)(predictions), seen)
     inside, outside = asked & everyone.member, asked & ~everyone.member
-    clusters = everyone.compound[inside], everyone.compound[outside]
-    found = auc(score[inside], score[outside], clusters=clusters, confidence=CONTROL_CONFIDENCE)
+    series = dataset.cluster[everyone.compound]
+    found = auc(score[inside], score[outside], clusters=(series[inside], series[outside]), confidence=CONTROL_CONFIDENCE)
     held = found.low > CAUGHT
     because = f"a model that overfits on purpose is told by its losses: {found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
     return ControlRecord(

@@ -1,21 +1,26 @@
 """Scores with intervals: what an attack reached, on how many, what chance gives, and what the sample can certify.
 
 Positive means member everywhere: a higher score says that the attack believes in membership more. Counts carry exact
-Clopper-Pearson intervals [CP34]; the area under the ROC curve carries a DeLong interval [DDC88], clustered by compound
-where one compound stands in several rows [Obu97].
+Clopper-Pearson intervals [CP34]; the area under the ROC curve carries a DeLong interval [DDC88], clustered where rows depend
+on one another [Obu97]: compounds of one series, or one compound at several partners.
 
-What these intervals don't cover: the choice among several attacks or thresholds (they are per attack), and the threshold of
-a true positive rate, which is set on the same non-members that it is read on.
+The threshold of a true positive rate is set on the non-members that it is read on, so it could have come out otherwise: its
+interval runs from what the strictest threshold catches that the sample allows for to what the laxest one catches [CL94].
+
+What these intervals don't cover: the choice among several attacks (they are per attack), and a series in a count.
+Reference: [CL94] Campbell: Advances in statistical methodology for the evaluation of diagnostic and laboratory
+tests, Stat. Med. 1994.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, norm, rankdata
+from scipy.stats import beta, binom, norm, rankdata
 
 from securefl.errors import ParameterError
 from securefl.evidence import RocPointRecord
@@ -25,14 +30,17 @@ ROC_POINTS = 24
 RATES = (0.0, 0.001, 0.01)
 """False positive rates at which true positives are told, as fractions."""
 Scores = NDArray[np.float64]
+Clusters = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]
+"""Of each member and of each non-member: rows of one cluster depend on one another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A metric's ``value`` with its 95 % interval; ``k`` of ``n`` where it is a count.
 
-    ``chance`` is what a trivial attack without the release reaches. ``min_certifiable_fpr`` is the lowest false positive rate
-    that this number of non-members can certify. ``roc`` is the whole curve, thinned, where the metric is its area.
+    ``chance`` is what a trivial attack without the release reaches, on average. ``min_certifiable_fpr`` is the lowest false
+    positive rate that the non-members can certify at this threshold: a rate is beyond guessing if its interval lies above that.
+    ``roc`` is the whole curve, thinned, where the metric is its area.
     """
 
     metric: str
@@ -75,13 +83,15 @@ def proportion(metric: str, k: int, n: int, *, chance: float) -> Score:
     return Score(metric=metric, value=k / n, low=low, high=high, chance=chance, k=k, n=n)
 
 
-def min_certifiable_fpr(non_members: int, *, confidence: float = CONFIDENCE) -> float:
-    """Return the one-sided upper bound on a false positive rate when none of ``non_members`` was accused.
+def min_certifiable_fpr(non_members: int, *, accused: int = 0, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided upper bound on a false positive rate when ``accused`` of ``non_members`` were.
 
-    >>> round(min_certifiable_fpr(430), 4)
-    0.0069
+    It holds for a threshold that was set on these non-members too: that of an order statistic is distributed as beta.
+
+    >>> round(min_certifiable_fpr(430), 4), round(min_certifiable_fpr(430, accused=4), 4)
+    (0.0069, 0.0211)
     """
-    return 1.0 if non_members < 1 else 1.0 - (1.0 - confidence) ** (1.0 / non_members)
+    return float(beta.ppf(confidence, accused + 1, non_members - accused)) if accused < non_members else 1.0
 
 
 def _placements(members: Scores, non_members: Scores) -> tuple[Scores, Scores]:
@@ -93,45 +103,61 @@ def _placements(members: Scores, non_members: Scores) -> tuple[Scores, Scores]:
     return above, below
 
 
-def _spread(placements: Scores, cluster: NDArray[np.int64] | None) -> float:
-    """Return the variance of the mean of ``placements``, whose members of one cluster may depend on one another."""
-    centred = placements - placements.mean()
-    if cluster is not None:
-        centred = np.bincount(np.unique(cluster, return_inverse=True)[1], weights=centred)
-    count = len(centred)
-    return float(count / max(count - 1, 1) * np.square(centred).sum() / len(placements) ** 2)
+def _by_cluster(placements: Scores, cluster: NDArray[np.int64], clusters: int) -> Scores:
+    """Return what each of ``clusters`` adds to the error of the mean of ``placements``."""
+    count = len(np.unique(cluster))
+    sums = np.bincount(cluster, weights=placements - placements.mean(), minlength=clusters)
+    return np.asarray(sums * math.sqrt(count / max(count - 1, 1)) / len(placements))
+
+
+def rate_intervals(members: Scores, ranked: Scores, accused: NDArray[np.int64]) -> tuple[Scores, Scores]:
+    """Return the 95 % intervals of the true positive rates at thresholds that ``accused`` (t,) of the non-members pass.
+
+    The rate meant is that at a true false positive rate of (accused + 1) / (n + 1), which the threshold has on average. How
+    many of n non-members pass the threshold of exactly that rate is binomial, so two of their scores enclose it; the rates
+    there have exact intervals. No score is stricter than the highest: where that one may be too lax, the lower end holds at
+    the rate that :func:`min_certifiable_fpr` gives.
+
+    Args:
+        members: their scores. ranked: those of the non-members, the highest first.
+    """
+    n, m, tail = len(ranked), len(members), (1 - CONFIDENCE) / 4
+    meant = (accused + 1) / (n + 1)
+    strict = np.maximum(binom.ppf(tail, n, meant), 1).astype(np.int64)
+    lax = binom.isf(tail, n, meant).astype(np.int64) + 1
+    thresholds = np.append(ranked, -np.inf)
+    least, most = ((members > thresholds[np.minimum(number, n + 1) - 1, None]).sum(axis=1) for number in (strict, lax))
+    low = np.where(least == 0, 0.0, beta.ppf(tail, np.maximum(least, 1), m - least + 1))
+    high = np.where(most == m, 1.0, beta.isf(tail, most + 1, np.maximum(m - most, 1)))
+    return low, high
 
 
 def roc_points(members: Scores, non_members: Scores) -> tuple[RocPointRecord, ...]:
-    """Return the ROC curve at false positive rates that are equal steps on a log scale, with exact intervals.
+    """Return the ROC curve at false positive rates that are equal steps on a log scale, with their intervals.
 
-    A rate is one that the non-members have: k of them are accused, and with them every member who scores higher.
+    A rate is one that the non-members have: so many of them are accused, and with them every member who scores higher.
     """
-    m, n = len(members), len(non_members)
-    ranked = np.sort(non_members)[::-1]
-    accused = np.unique(np.rint(np.geomspace(1, n, ROC_POINTS)).astype(np.int64))
-    points = []
-    for k in accused:
-        caught = int((members > ranked[k - 1]).sum())
-        low, high = clopper_pearson(caught, m)
-        # the member's score must beat the k-th highest non-member's, so k - 1 of these are accused with it
-        rates = {"fpr": (k - 1) / n, "tpr": caught / m, "low": low, "high": high}
-        points.append(RocPointRecord.model_validate({name: round(float(rate), 6) for name, rate in rates.items()}))
-    return tuple(points)
+    n, ranked = len(non_members), np.sort(non_members)[::-1]
+    accused = np.unique(np.rint(np.geomspace(1, n, ROC_POINTS)).astype(np.int64)) - 1
+    caught = (members > ranked[accused, None]).mean(axis=1)
+    rates = np.round([accused / n, caught, *rate_intervals(members, ranked, accused)], 6)
+    return tuple(
+        RocPointRecord(fpr=fpr, tpr=tpr, low=low, high=high) for fpr, tpr, low, high in rates.T.tolist()
+    )
 
 
 def auc(
     members: Scores,
     non_members: Scores,
     *,
-    clusters: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    clusters: Clusters | None = None,
     confidence: float = CONFIDENCE,
 ) -> Score:
     """Return the area under the ROC curve: the chance that a random member scores above a random non-member.
 
     Args:
         members: scores of members, shape (m,). non_members: shape (n,).
-        clusters: the compound of each member and of each non-member, where one compound stands in several rows.
+        clusters: where rows depend on one another.
         confidence: of the interval, DeLong's on the logit scale, so that it stays inside 0 to 1.
 
     Raises:
@@ -143,8 +169,12 @@ def auc(
         raise ParameterError("scores hold NaN: every candidate needs a score")
     above, below = _placements(members, non_members)
     value = float(above.mean())
-    inside, outside = clusters if clusters is not None else (None, None)
-    error = math.sqrt(_spread(above, inside) + _spread(below, outside))
+    rows = np.arange(len(above) + len(below)) if clusters is None else np.concatenate(clusters)
+    each, split = np.unique(rows, return_inverse=True)[1], len(above)
+    number = int(each.max()) + 1
+    # Members and non-members of one series are easy or hard together: what they add to the error is summed before squaring.
+    both = _by_cluster(above, each[:split], number) + _by_cluster(below, each[split:], number)
+    error = float(np.linalg.norm(both))
     low, high = _logit_interval(value, error, confidence)
     # A perfect separation has no spread to estimate: one swapped pair is the least that the sample could have missed.
     if value in (0.0, 1.0):
@@ -175,21 +205,21 @@ def tpr_at_fpr(members: Scores, non_members: Scores, *, fpr: float) -> Score:
     if not len(members) or not len(non_members):
         raise ParameterError(f"members={len(members)} and non-members={len(non_members)} must be >= 1")
     allowed = math.floor(fpr * len(non_members) + 1e-9)
-    threshold = np.sort(non_members)[::-1][allowed]
-    caught = int((members > threshold).sum())
+    ranked = np.sort(non_members)[::-1]
+    caught = int((members > ranked[allowed]).sum())
     name = "tpr_at_fpr_0" if fpr == 0 else f"tpr_at_fpr_{100 * fpr:g}pct".replace(".", "_")
-    low, high = clopper_pearson(caught, len(members))
+    (low,), (high,) = rate_intervals(members, ranked, np.array([allowed]))
     # At FPR 0 the best that guessing can do is one lucky member above n non-members: 1 / (n + 1) of them on average.
     chance = (allowed + 1) / (len(non_members) + 1)
     return Score(
         metric=name,
         value=caught / len(members),
-        low=low,
-        high=high,
+        low=float(low),
+        high=float(high),
         chance=chance,
         k=caught,
         n=len(members),
-        min_certifiable_fpr=min_certifiable_fpr(len(non_members)),
+        min_certifiable_fpr=min_certifiable_fpr(len(non_members), accused=allowed),
     )
 
 
@@ -197,7 +227,7 @@ def membership_scores(
     members: Scores,
     non_members: Scores,
     *,
-    clusters: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    clusters: Clusters | None = None,
 ) -> tuple[Score, ...]:
     """Return the figures that every membership attack reports: AUC, and true positives at the rates that can be told."""
     rates = certifiable_rates(len(non_members))

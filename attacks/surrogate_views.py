@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from attacks.candidates import Candidates, candidates_of
 from attacks.interface import AdversaryView
 from attacks.jobs import Desk, Job, not_run
-from attacks.membership import Membership
+from attacks.membership import membership_of
 from attacks.surrogate_head import SURROGATE
 from attacks.target import Target
 from securefl.chem.dataset import Dataset, Fold
@@ -72,7 +72,7 @@ def attack_surrogate(target: Target, desk: Desk) -> None:
     except InputError as error:
         desk.put_records(not_run((SURROGATE,), desk.wanted, ("V1",), reason=str(error), about=about))
         return
-    truth = Membership(candidates=candidates, partners=len(target.dataset.partners), of_partner=False)
+    truth = membership_of(target.dataset, candidates, of_partner=False)
     desk.put(Job(view=view, attacks=(SURROGATE,), truth=truth, about=about, notes=(NOTE,)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from attacks.score import (
@@ -74,6 +75,51 @@ def test_clustered_interval_is_wider_when_rows_repeat() -> None:
     naive, clustered = auc(*repeated), auc(*repeated, clusters=clusters)
     assert clustered.high - clustered.low == pytest.approx(plain.high - plain.low, rel=0.02)
     assert naive.high - naive.low < 0.6 * (clustered.high - clustered.low)
+
+
+@pytest.mark.statistical
+def test_rate_interval_covers_the_rate_although_the_threshold_moves() -> None:
+    """300 draws: the truth at the threshold's mean rate lies inside in 95 % of them; counting members alone misses it often."""
+    truth = float(norm.sf(norm.isf(6 / 501) - 1.0))
+    missed = missed_by_count = 0
+    for seed in range(300):
+        score = tpr_at_fpr(*drawn(1.0, 2000, 500, seed=seed), fpr=0.01)
+        missed += not score.low <= truth <= score.high
+        low, high = clopper_pearson(score.k or 0, score.n or 0)
+        missed_by_count += not low <= truth <= high
+    assert missed <= 20
+    assert missed_by_count > 120
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("fpr", [0.0, 0.001, 0.01])
+def test_no_rate_is_beyond_guessing_where_nothing_is(fpr: float) -> None:
+    """300 draws without a difference: the interval lies above what the non-members certify in 2.5 % of them at most."""
+    found = [tpr_at_fpr(*drawn(0.0, 5000, 1000, seed=seed), fpr=fpr) for seed in range(300)]
+    assert sum(score.low > (score.min_certifiable_fpr or 0.0) for score in found) <= 12
+    assert sum(clopper_pearson(score.k or 0, 5000)[0] > score.chance for score in found) > 12
+    assert tpr_at_fpr(*drawn(2.0, 5000, 1000), fpr=fpr).low > (found[0].min_certifiable_fpr or 1.0)
+
+
+@pytest.mark.statistical
+def test_auc_interval_knows_that_a_series_leaks_as_a_whole() -> None:
+    """Each series leaks by its own amount: with series the interval covers the truth, with compounds alone it doesn't."""
+    series = np.repeat(np.arange(40), 10), np.repeat(np.arange(40), 5)
+    truth, missed, missed_alone = float(norm.cdf(0.5 / np.sqrt(3.0))), 0, 0
+    for seed in range(150):
+        draw = np.random.default_rng(seed)
+        members = draw.normal(0.5 + draw.normal(0, 1, 40)[series[0]], 1)
+        others = draw.normal(0, 1, 200)
+        together, alone = auc(members, others, clusters=series), auc(members, others)
+        missed += not together.low <= truth <= together.high
+        missed_alone += not alone.low <= truth <= alone.high
+    assert missed <= 15
+    assert missed_alone > 25
+    hard = np.random.default_rng(0).normal(0, 3, 40)
+    members, others = (draw.normal(hard[side], 1) for side in series)
+    narrow, wide = auc(members, others, clusters=series), auc(members, others)
+    # What is hard is hard on both sides: it cancels.
+    assert narrow.high - narrow.low < 0.7 * (wide.high - wide.low)
 
 
 def test_perfect_separation_keeps_an_interval() -> None:

@@ -12,10 +12,11 @@ from synthetic_updates import Assays, Matrix, Network, compounds, guarded, local
 
 from attacks.bit_union import could_be_member, union_of_bits, union_scores
 from attacks.fingerprint_recovery import fingerprint_recovery
-from attacks.first_layer import patterns
+from attacks.first_layer import patterns, score_recovery
 from attacks.label_inference import label_inference, label_score
 from attacks.rows import denoised, distinct_rows, noise_floor
 from attacks.score import Score
+from attacks.view import Truth
 from securefl.chem.fingerprint import fingerprints
 from securefl.errors import ParameterError
 
@@ -276,3 +277,18 @@ def test_an_exact_release_is_left_as_it_is() -> None:
     assert denoised(exact, 1e-9)[0] is exact
     exact[3] = 0.0
     assert denoised(exact, 0.5)[0] is exact
+
+
+def test_a_part_that_public_compounds_have_too_is_no_find() -> None:
+    """Two bits of each compound were let through, and one public compound has one of those pairs: chance is a half."""
+    true = sp.csr_matrix(np.array([[1, 1, 0, 0, 1, 0], [0, 0, 1, 1, 0, 1]], dtype=np.uint8))
+    public = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 1], [1, 0, 1, 0, 0, 0]], dtype=np.uint8))
+    truth = Truth(fingerprints=true, label=np.zeros(2, dtype=np.int8), library=public, known=np.zeros(0, dtype=np.int64))
+    claims = {
+        "indices": np.array([0, 1]), "indptr": np.array([0, 2]), "bits": np.array([6]), "seen": np.arange(4),
+        "rank": np.array([2]), "saturated": np.array([False]), "finished": np.array([True]),
+    }  # fmt: skip
+    scores = named(score_recovery(claims, {}, truth).scores)
+    part = scores["released_part_exact"]
+    assert (part.k, part.n, part.chance) == (1, 2, 0.5)
+    assert scores["exact"].k == 0

@@ -158,7 +158,7 @@ def test_permuted_membership_looks_like_chance(chemistry: Dataset) -> None:
     losses, _ = simulated(chemistry, 2, gap=2.0)
     score = membership_loss(losses, candidates)
     assert auc(*candidates.split(score)).low > 0.6
-    assert permuted_control("plaintext", candidates, score, seed=0).held
+    assert permuted_control(chemistry, candidates, score, arm="plaintext", seed=0).held
 
 
 def test_each_compound_is_in_half_of_the_shadows(tiny_dataset: Dataset) -> None:

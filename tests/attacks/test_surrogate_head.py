@@ -54,7 +54,7 @@ def auc_of(memorised: bool) -> Score:
         facts={},
     )  # fmt: skip
     candidates = Candidates(member=member, compound=numbers, partner=who, of_cell=numbers)
-    truth = Membership(candidates=candidates, partners=1, of_partner=False)
+    truth = Membership(candidates=candidates, series=numbers, partners=1, of_partner=False)
     return score_membership(run_surrogate(view, {}), {}, truth).scores[0]
 
 
