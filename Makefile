@@ -4,6 +4,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 OUT ?= runs/demo
 BIN := .venv/bin
+# A file of tests stays in one process, with what it trained for all of them.
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 STAMP := .venv/.installed
 
 .PHONY: install report test slow long proofs lint clean
@@ -24,10 +26,10 @@ report: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 slow: install
-	$(BIN)/python -m pytest -q -m 'slow and not long'
+	$(PYTEST) -m 'slow and not long'
 
 # Installs Coq, OCaml, spin and maude where it can (Debian, as root), else check.py says what is missing.
 proofs: install

@@ -134,7 +134,9 @@ def refusal(cells: list[dict[str, Any]], name: str, d: int, n: int) -> dict[str,
         if other.get("skipped", "").startswith(ENDED):
             return {**record, "skipped": f"{other['skipped']} at d={other['d']}, n={other['n']}"}
     measured = [one for one in smaller if "skipped" not in one]
-    why = _too_much(max(measured, key=lambda one: one["d"] * one["n"]), d, n) if measured else None
+    # As many clients tell best: what one decryptor spends does not grow with them.
+    nearest = max(measured, key=lambda one: (one["n"] == n, one["d"] * one["n"]), default=None)
+    why = _too_much(nearest, d, n) if nearest else None
     return {**record, "skipped": why} if why else None
 
 
