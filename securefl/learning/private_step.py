@@ -12,8 +12,10 @@ and no gradient of a single record is ever built.
 The guarantee ([Abadi et al. 2016], add or remove one record) rests on: a record's loss is a sum over its own cells, without
 any statistics of the batch; targets are scaled by constants that nobody's data decided (:func:`public_scaling`); the
 denominator is constant; an empty batch is a step like any other. Not covered: compounds that two partners own (their epsilons
-add up), the number of a partner's records (public: the sampling rate is computed from it), losses and validation metrics
-(they stay with the partner or the auditor), and floating point (see :mod:`securefl.learning.private_noise`).
+add up), a compound under two InChIKeys (two records), the number of a partner's records (public: the sampling rate is computed
+from it), what preparation decided from all compounds (which tasks there are), losses and validation metrics (they stay with the
+partner or the auditor), and floating point: of the noise (see :mod:`securefl.learning.private_noise`), and of the sum, where one
+record changes how the others' float32 parts are rounded (Casacuberta et al. 2022, https://arxiv.org/abs/2207.10635).
 """
 
 from __future__ import annotations
@@ -45,8 +47,8 @@ from securefl.types import Rng
 PRIOR_MEAN = 6.5
 PRIOR_STD = 1.3
 """Scale of published potencies (pX). Constants of this file, not of anybody's table."""
-SLACK = 1e-6
-"""Added to a norm before dividing, so that rounding can't leave a clipped gradient above the bound."""
+SLACK = 2.0**-16
+"""Relative; a norm in float32 is off by less, so that rounding can't leave a clipped gradient above the bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,16 +126,18 @@ def clipped_sum(trunk: Trunk, heads: Heads, batch: SparseBatch, cells: CellBatch
     """
     passed = _one_backward(trunk, heads, batch, cells)
     norms = _norms(trunk, heads, batch, passed).sqrt()
-    finite = torch.isfinite(norms)
-    factor = torch.where(finite, clipping_norm / (norms + SLACK), torch.zeros_like(norms)).clamp(max=1.0)[:, None]
-    clipped = [torch.where(finite[:, None], factor * b, torch.zeros_like(b)) for b in passed.errors]
+    finite = torch.isfinite(norms)[:, None]
+    factor = (clipping_norm / (norms * (1 + SLACK))).clamp(max=1.0)[:, None]
+    clipped = [torch.where(finite, factor * error, 0.0) for error in passed.errors]
+    # Zero times infinity is not zero: what its layers read goes as well.
+    inputs = [torch.where(finite, below, 0.0) for below in passed.inputs]
     gradients: list[Tensor] = []
     if trunk.first.weight.requires_grad:
         lists = transposed(batch, trunk.first.weight.shape[0])
         gradients.append(functional.embedding_bag(lists.indices, clipped[0], lists.offsets, mode="sum"))
     if trunk.first.bias.requires_grad:
         gradients.append(clipped[0].sum(0))
-    for layer, below, back in zip((*trunk.layers, heads), passed.inputs, clipped[1:], strict=True):
+    for layer, below, back in zip((*trunk.layers, heads), inputs, clipped[1:], strict=True):
         gradients += [back.t() @ below] if layer.weight.requires_grad else []
         gradients += [back.sum(0)] if layer.bias.requires_grad else []
     return ClippedSum(tuple(gradients), norms, passed.loss)

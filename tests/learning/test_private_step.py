@@ -170,6 +170,36 @@ def test_a_record_that_is_not_finite_counts_as_zero(tiny_dataset: Dataset) -> No
         np.testing.assert_allclose(one.numpy(), two.numpy(), atol=1e-5)
 
 
+def test_a_record_whose_activations_overflow_counts_as_zero_too(tiny_dataset: Dataset) -> None:
+    """Its error is put to zero, and zero times an infinite activation is not zero."""
+    records = partner_records(tiny_dataset)
+    trunk, heads = network(tiny_dataset, 4)
+    rows = np.arange(20, dtype=np.int64)
+    owners = np.asarray(records.fingerprints[rows].sum(axis=0)).ravel()
+    bit = int(np.flatnonzero(owners == 1)[0])
+    with torch.no_grad():
+        trunk.first.weight[bit] = 3e38
+        next(trunk.layers.parameters()).fill_(1.0)
+    got = clipped_sum(trunk, heads, *records.batch(rows), clipping_norm=1.0)
+    assert int((~torch.isfinite(got.norms)).sum()) == 1
+    want = clipped_sum(trunk, heads, *records.batch(rows[torch.isfinite(got.norms).numpy()]), clipping_norm=1.0)
+    for one, two in zip(got.gradients, want.gradients, strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("clipping_norm", [1e-3, 1.0, 30.0])
+def test_rounding_leaves_no_clipped_gradient_above_the_bound(tiny_dataset: Dataset, clipping_norm: float) -> None:
+    """The sensitivity that the noise is for is the norm, not nearly the norm."""
+    records = partner_records(tiny_dataset)
+    trunk, heads = network(tiny_dataset, 4)
+    with torch.no_grad():
+        heads.weight.mul_(100.0)
+    for row in range(60):
+        got = clipped_sum(trunk, heads, *records.batch(np.array([row])), clipping_norm=clipping_norm)
+        assert float(got.norms) > clipping_norm
+        assert 0.9999 * clipping_norm < norm(list(got.gradients)) <= clipping_norm
+
+
 def steps_for(records: Records, **changes: float) -> PrivateSteps:
     plan = PrivateSteps(
         records=len(records),
