@@ -2,12 +2,14 @@
 
 The first layer is linear in binary inputs: the row of a bit that one compound alone has changes by that compound's own
 error signal, and shows it. The guard withholds a bit's row unless at least ``k`` of the partner's own training compounds
-have it: the row's delta is absent (exactly zero in what enters aggregation), and the partner's local row goes back to the
+have it, each fingerprint counted once: three stereoisomers, or one molecule under three names, are one pattern that the row
+would show. The row's delta is absent (exactly zero in what enters aggregation), and the partner's local row goes back to the
 shared one, every round, so that no later round releases what an earlier one withheld. Where the number of partners that
 contribute to each row is known (:mod:`securefl.federation.contributors`), rows with too few of them are withheld alike.
 
-What it does NOT protect: bits that ``k`` or more compounds have (a sum over several rare bits still shows combinations), the
-other layers and the bias, on which the withheld compounds were trained too, and membership. It is not differential privacy.
+What it does NOT protect: bits that ``k`` or more fingerprints have (a sum over several rare bits still shows combinations,
+and a series of analogues what it shares), the other layers and the bias, on which the withheld compounds were trained too,
+and membership. It is not differential privacy.
 """
 
 from __future__ import annotations
@@ -15,12 +17,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from securefl.errors import ParameterError
 
 FIRST_WEIGHT = "first.weight"
 """The trunk's tensor that has a row for each bit."""
+
+
+def distinct_support(fingerprints: sp.csr_matrix) -> NDArray[np.int64]:
+    """Return how many different rows of ``fingerprints``, binary CSR (n, bits), have each bit, int64 (bits,).
+
+    >>> distinct_support(sp.csr_matrix([[1, 1, 0], [1, 1, 0], [1, 0, 0]])).tolist()
+    [2, 1, 0]
+    """
+    table = fingerprints.sorted_indices()
+    different = {row.tobytes(): row for row in np.split(table.indices, table.indptr[1:-1])}
+    return np.bincount(np.concatenate(list(different.values())), minlength=table.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,7 @@ class SupportGuard:
 
     @classmethod
     def of(cls, support: NDArray[np.int64], *, k: int) -> SupportGuard:
-        """Return the guard for a partner whose ``support[b]`` training compounds have bit ``b``.
+        """Return the guard for a partner of whose compounds ``support[b]`` have bit ``b``.
 
         Raises:
             ParameterError: ``k`` is under 2, which would withhold nothing.
@@ -45,6 +59,11 @@ class SupportGuard:
         if k < 2:
             raise ParameterError(f"guard k={k} must be >= 2")
         return cls(k, (support > 0) & (support < k), support >= k)
+
+    @classmethod
+    def on(cls, fingerprints: sp.csr_matrix, *, k: int) -> SupportGuard:
+        """Return the guard for a partner with training ``fingerprints``, CSR (n, bits); errors as for :meth:`of`."""
+        return cls.of(distinct_support(fingerprints), k=k)
 
     def narrowed(self, contributors: NDArray[np.int64], *, partners: int) -> SupportGuard:
         """Return the guard that also withholds the supported rows with fewer than ``partners`` ``contributors``, int64 (bits,).

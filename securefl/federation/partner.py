@@ -91,7 +91,7 @@ class Partner:
             # A plain trainer's optimiser is of the parameters that its first step finds: a start has one of its own. A private
             # trainer counts what was paid for, and is the same one throughout.
             self._trainer, self._starter = (PlainTrainer(seat, config=config.federation, device=device) for _ in range(2))
-        self.guard = SupportGuard.of(self._train.support, k=terms.guard_k) if terms.guard_k is not None else None
+        self.guard = SupportGuard.on(self._train.fingerprints, k=terms.guard_k) if terms.guard_k is not None else None
         self.expected = expected
         self._shared: dict[str, NDArray[np.float32]] = {}
         self.seconds = 0.0

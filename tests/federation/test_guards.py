@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from stand_ins import CountingRng
@@ -79,3 +81,22 @@ def test_local_rows_go_back_to_the_shared_ones(tiny_dataset: Dataset) -> None:
         np.testing.assert_array_equal(local[partner.guard.withheld], shared[FIRST_WEIGHT][partner.guard.withheld])
         assert not update[partner.guard.withheld].any()
         assert update.any()
+
+
+def test_copies_of_one_fingerprint_support_no_bit(tiny_dataset: Dataset) -> None:
+    """Stereoisomers and second names of a molecule: k rows that are equal would show one compound as k = 1 does."""
+    fingerprints = tiny_dataset.fingerprints.copy()
+    mine = np.unique(tiny_dataset.cells(2, Fold.TRAIN).compound)
+    rare = np.flatnonzero(support_of(tiny_dataset, 2) == 1)
+    owner = next(row for row in mine if fingerprints[row, rare].sum() > 0)
+    copied = np.arange(fingerprints.shape[0])
+    copied[mine[:K]] = owner
+    copies = replace(tiny_dataset, fingerprints=fingerprints[copied])
+    shown = [bit for bit in rare if fingerprints[owner, bit]]
+    assert (support_of(copies, 2)[shown] >= K).all()
+    partner = Partner(copies, 2, Terms(layout=trunk_layout(copies.bits, (16, 8)), config=CONFIG, seed=0, guard_k=K))
+    partner.receive(first_trunk(copies, CONFIG, 0))
+    partner.update()
+    update = trunk_layout(copies.bits, (16, 8)).unflatten(partner.update())[FIRST_WEIGHT]
+    assert not update[shown].any()
+    assert update[support_of(tiny_dataset, 2) >= 3 * K].any()
