@@ -24,7 +24,7 @@ from securefl.chem.dataset import Activities, Dataset, Fold
 from securefl.chem.fingerprint import fingerprints
 from securefl.config import RunConfig, SecaggConfig
 from securefl.errors import InputError
-from securefl.federation.guards import SupportGuard
+from securefl.federation.guards import SupportGuard, distinct_support
 from securefl.federation.protocols import MAX_WEIGHT, options_for, quantizer_for, set_up
 from securefl.learning.cells import Records, Scaling, records_of, scaling_of
 from securefl.learning.family import inputs_of, trunk_of
@@ -194,7 +194,7 @@ def step_of(bench: Bench, batch: Batch, matrix: sp.csr_matrix) -> dict[str, NDAr
     for name, value in bench.start.items():
         change[name] -= value
     if defence.guard_k is not None:
-        change["first.weight"][SupportGuard.of(records.support, k=defence.guard_k).withheld] = 0.0
+        change["first.weight"][SupportGuard.on(records.fingerprints, k=defence.guard_k).withheld] = 0.0
     return change
 
 
@@ -273,7 +273,7 @@ def exposed_sum(bench: Bench) -> Released:
 
 def _too_few(defence: Defence, batches: list[Batch], matrix: sp.csr_matrix) -> NDArray[np.bool_]:
     """Return bool (bits,), the rows to which fewer partners contribute than the guard asks for, none without a guard."""
-    supports = [np.asarray((matrix[batch.compounds] > 0).sum(axis=0)).ravel() for batch in batches]
+    supports = [distinct_support(matrix[batch.compounds]) for batch in batches]
     contributors = np.sum([support >= (defence.guard_k or 1) for support in supports], axis=0)
     # As many as there are here at most: a run's minimum may be more than an exposed sum has partners.
     return np.isin(contributors, np.arange(1, min(defence.partners, len(batches))))
