@@ -31,6 +31,7 @@ class Usage(IntEnum):
     SECOND_SIGNATURE = 17
     EXPANSION = 18
     METRIC = 19
+    GREETING = 20
 
 
 def tag(wire_id: bytes, usage: Usage, *fields: bytes) -> bytes:

@@ -12,12 +12,19 @@ import pytest
 from stand_ins import CountingRng
 
 from securefl.crypto.signature import SigningKey
-from securefl.errors import DecodeError, ProtocolAbort, VerificationError
+from securefl.errors import DecodeError, InputError, ProtocolAbort, VerificationError
 from securefl.federation.participation import Decision, Departure
-from securefl.federation.process.frames import HEADER_SIZE, MAX_BODY_SIZE, Frame, Kind, read_header
+from securefl.federation.process.frames import (
+    HEADER_SIZE,
+    MAX_BODY_SIZE,
+    Frame,
+    Kind,
+    read_header,
+)
 from securefl.federation.process.launch import consortium, site_folder
+from securefl.federation.process.partner import serve
 from securefl.federation.process.relay import Capture, ignore
-from securefl.federation.process.site import KEY_FILE, PARTICIPATION_FILE, open_site
+from securefl.federation.process.site import KEY_FILE, PARTICIPATION_FILE, NewSite, create_site, open_site
 from securefl.quantize import Quantizer
 from securefl.secagg.keyfile import save_key
 from securefl.secagg.masking.protocol import MaskingSetup, set_up
@@ -77,7 +84,7 @@ def test_two_rounds_give_the_exact_sums(tmp_path: Path) -> None:
         ("down", Kind.RESULT): 8,
         ("down", Kind.END): 4,
     }
-    assert sizes["down", Kind.RESULT] == {8 * (DIM + 1)}
+    assert sizes["down", Kind.RESULT] == {2 + 4 * 2 + 1 + 8 * (DIM + 1)}
     # One size a phase: what a message holds does not show in its length.
     assert len(sizes["up", Kind.PROTOCOL]) == 5
 
@@ -177,13 +184,15 @@ def test_a_veto_stops_the_round_for_everybody(tmp_path: Path) -> None:
     assert not list((tmp_path / "sites").rglob("opened/*"))
 
 
-def test_a_decision_that_is_none_keeps_the_partner_out(tmp_path: Path) -> None:
+def test_a_decision_that_is_none_keeps_the_partner_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     setup, updates = made_setup(5), made_updates(5, 1)
     with consortium(setup, tmp_path / "sites", updates=updates, weights=weights(5), deadline_s=60) as partners:
         path = site_folder(tmp_path / "sites", ClientId(4)) / PARTICIPATION_FILE
         path.write_text('{"round": 1, "decision": "perhaps"}', encoding="utf-8")
         assert partners.run_round(1, MODEL).survivors == {1, 2, 3, 5}
-        assert "perhaps" in partners.relay.aborts[0][1]
+        # The owner reads what is wrong in the folder; the operator does not.
+        assert partners.relay.aborts == [(4, "the partner can't take part")]
+    assert "'perhaps' is not a valid Decision" in capfd.readouterr().err
     with pytest.raises(DecodeError, match="must be one byte under 5"):
         Decision.decode(b"\x05")
 
@@ -195,6 +204,25 @@ def test_a_site_with_another_key_is_refused(tmp_path: Path) -> None:
     save_key(other, folder / KEY_FILE, rng=CountingRng())
     with pytest.raises(VerificationError, match="another key for client 1"):
         open_site(folder)
+
+
+def test_a_second_process_is_not_let_into_the_folder(tmp_path: Path) -> None:
+    """It would have a journal and a ledger of its own in memory, and begin a round that the first has begun."""
+    setup, updates = made_setup(3), made_updates(3, 1)
+    with consortium(setup, tmp_path / "sites", updates=updates, weights=weights(3), deadline_s=60) as partners:
+        with pytest.raises(InputError, match="in use by another process"):
+            serve(site_folder(tmp_path / "sites", ClientId(2)), partners.relay.port)
+        assert partners.run_round(1, MODEL).survivors == {1, 2, 3}
+
+
+def test_nobody_else_may_look_into_a_site(tmp_path: Path) -> None:
+    setup, updates = made_setup(3), made_updates(3, 1)
+    new = NewSite(
+        me=ClientId(1), run_id=setup.run_id, signed=setup.signed, identity=setup.parties[ClientId(1)].identity, weight=1,
+        updates=updates[ClientId(1)],
+    )  # fmt: skip
+    create_site(tmp_path / "site", new)
+    assert (tmp_path / "site").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from securefl.federation.process.relay import Capture, Relay, ignore
 from securefl.federation.process.site import NewSite, create_site
 from securefl.secagg.base import OpenedSum, RoundContext
 from securefl.secagg.masking.protocol import MaskingSetup, PairwiseMasking
-from securefl.types import ClientId, FloatVector
+from securefl.types import ClientId, FloatVector, SystemRng
 
 START_SECONDS = 60.0
 START_SECONDS_EACH = 4.0
@@ -94,7 +94,8 @@ def consortium(
             weight=weights[client], updates=updates[client],
         )  # fmt: skip
         create_site(site_folder(sites, client), new)
-    started = Consortium(Relay(deadline_s=deadline_s, capture=capture), setup, sites)
+    relay = Relay(setup.signed.roster, run_id=setup.run_id, deadline_s=deadline_s, rng=SystemRng(), capture=capture)
+    started = Consortium(relay, setup, sites)
     try:
         for client in sorted(clients):
             started.start(client)

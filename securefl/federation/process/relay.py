@@ -1,7 +1,8 @@
 """The operator's process: it relays, adds, and waits no longer than a deadline for anybody.
 
-One thread and non-blocking sockets. A partner that closes, sends what is no frame, or stays silent past the deadline has
-dropped out of the phase; the protocol decides whether the round can go on without it.
+One thread and non-blocking sockets. A connection counts once a partner on the roster has signed a challenge over it: a stranger
+can neither take a partner's place nor veto or leave in its name. A partner that closes, sends what is no frame, or stays silent
+past the deadline has dropped out of the phase; the protocol decides whether the round can go on without it.
 """
 
 from __future__ import annotations
@@ -12,17 +13,26 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from securefl.errors import AbortReason, DecodeError, ProtocolAbort
+from securefl.crypto.signature import SIGNATURE_SIZE, verify_signature
+from securefl.errors import AbortReason, DecodeError, ProtocolAbort, VerificationError
 from securefl.federation.participation import LASTING, Decision, Departure
-from securefl.federation.process.frames import HEADER_SIZE, READ_SIZE, Frame, Kind, read_header
+from securefl.federation.process.frames import (
+    CHALLENGE_SIZE,
+    HEADER_SIZE,
+    READ_SIZE,
+    Frame,
+    Kind,
+    encode_opened,
+    greeting,
+    read_header,
+    reason_bytes,
+)
 from securefl.federation.process.partner import LOOPBACK
 from securefl.secagg.base import Finished, OpenedSum, ServerState
 from securefl.secagg.codec import Reader, u32
+from securefl.secagg.roster import Roster
 from securefl.secagg.rounds import OPERATOR
-from securefl.types import ClientId
+from securefl.types import ClientId, Rng
 
 Capture = Callable[[str, ClientId, Kind, int], None]
 """Called as ``capture(direction, partner, kind, size)`` for every frame: what a tap on the wire can count."""
@@ -37,6 +47,7 @@ class _Line:
     """A partner's connection with what came so far and what still has to go out."""
 
     connection: socket.socket
+    challenge: bytes
     partner: ClientId = OPERATOR
     incoming: bytearray = field(default_factory=bytearray)
     outgoing: bytearray = field(default_factory=bytearray)
@@ -45,8 +56,9 @@ class _Line:
 class Relay:
     """The operator's end of every connection, on a loopback port of its own."""
 
-    def __init__(self, *, deadline_s: float, capture: Capture = ignore) -> None:
+    def __init__(self, roster: Roster, *, run_id: bytes, deadline_s: float, rng: Rng, capture: Capture = ignore) -> None:
         """Listen; ``deadline_s`` is how long a phase waits for those who have not answered."""
+        self._roster, self._run_id, self._rng = roster, run_id, rng
         self._listener = socket.create_server((LOOPBACK, 0))
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -79,7 +91,7 @@ class Relay:
         try:
             return self._run(round, model, server, cohort)
         except ProtocolAbort as error:
-            self._send({client: Frame(Kind.ABORT, str(error).encode()) for client in self.present})
+            self._send({client: Frame(Kind.ABORT, reason_bytes(error)) for client in self.present})
             raise
 
     def _run(self, round: int, model: bytes, state: ServerState, cohort: frozenset[ClientId]) -> OpenedSum:
@@ -89,7 +101,7 @@ class Relay:
         while True:
             step = state.next(self._collect(asked, round))
             if isinstance(step, Finished):
-                result = Frame(Kind.RESULT, opened_words(step.result).tobytes())
+                result = Frame(Kind.RESULT, encode_opened(step.result))
                 self._send({client: result for client in step.result.survivors & self.present})
                 return step.result
             state = step.state
@@ -110,13 +122,17 @@ class Relay:
             self._exchange(end, frames)
             for client, arrived in frames.items():
                 for frame in arrived:
+                    number, body = _said_in_round(frame)
+                    if frame.kind is Kind.ABORT:
+                        self.aborts.append((client, body.decode(errors="replace")))
+                    if number != round:
+                        continue  # late: it is of a round that went on without this partner
                     if frame.kind is Kind.PROTOCOL and client in asked:
-                        answers.setdefault(client, frame.body)
+                        answers.setdefault(client, body)
                     elif frame.kind is Kind.ABORT:
-                        self.aborts.append((client, frame.body.decode(errors="replace")))
                         refused.add(client)
                     elif frame.kind is Kind.LEAVE:
-                        self._let_go(client, round, frame.body)
+                        self._let_go(client, round, body)
                         refused.add(client)
         return answers
 
@@ -125,6 +141,8 @@ class Relay:
             decision = Decision.decode(body)
         except DecodeError as error:
             self.aborts.append((client, str(error)))
+            return
+        if decision is Decision.TAKE_PART:
             return
         self.departures.append(Departure(round, client - 1, decision))
         if decision is Decision.VETO:
@@ -136,10 +154,10 @@ class Relay:
         end = time.monotonic() + self._deadline_s
         while any(line.outgoing for line in self._lines.values()) and time.monotonic() < end:
             self._exchange(end, {})
-        for client in list(self._lines):
-            self._drop(self._lines[client])
         self._selector.unregister(self._listener)
         self._listener.close()
+        for key in list(self._selector.get_map().values()):
+            self._drop(key.data)
         self._selector.close()
 
     def _send(self, frames: Mapping[ClientId, Frame]) -> None:
@@ -164,14 +182,19 @@ class Relay:
                 if events & selectors.EVENT_READ:
                     for frame in self._read(line):
                         frames.setdefault(line.partner, []).append(frame)
-            except (OSError, DecodeError):
+            except (OSError, DecodeError, VerificationError):
                 # A broken line is a dropout; whether the round survives it is the protocol's decision.
                 self._drop(line)
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # whoever it was has gone again, or there is no room for one more
         connection.setblocking(False)
-        self._selector.register(connection, selectors.EVENT_READ, _Line(connection))
+        line = _Line(connection, self._rng.bytes(CHALLENGE_SIZE))
+        line.outgoing += Frame(Kind.HELLO, line.challenge).encode()
+        self._selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE, line)
 
     def _write(self, line: _Line) -> None:
         sent = line.connection.send(memoryview(line.outgoing)[:READ_SIZE].tobytes())
@@ -184,7 +207,7 @@ class Relay:
         if not part:
             raise DecodeError("the partner has hung up")
         line.incoming += part
-        while (frame := _take_frame(line.incoming)) is not None:
+        while (frame := _take_frame(line.incoming, greeted=line.partner != OPERATOR)) is not None:
             if line.partner == OPERATOR:
                 self._greet(line, frame)
                 continue
@@ -192,34 +215,42 @@ class Relay:
             yield frame
 
     def _greet(self, line: _Line, frame: Frame) -> None:
-        if frame.kind is not Kind.HELLO:
-            raise DecodeError(f"first frame is {frame.kind.name}, must be HELLO")
+        """Take the line for the partner whose signature over the challenge verifies; its newest line is the one that counts."""
         reader = Reader(frame.body)
-        partner = ClientId(reader.u16())
+        partner, signature = ClientId(reader.u16()), reader.take(SIGNATURE_SIZE)
         reader.finish()
+        if partner not in self._roster.keys:
+            raise DecodeError(f"partner {partner} is not on the roster")
+        verify_signature(self._roster.keys[partner], greeting(self._run_id, self._roster.hash, line.challenge), signature)
         if partner in self._lines:
-            raise DecodeError(f"partner {partner} is connected already")
+            self._drop(self._lines[partner])
         line.partner = partner
         self._lines[partner] = line
         self._capture("up", partner, frame.kind, len(frame.body))
 
     def _drop(self, line: _Line) -> None:
+        if line.connection.fileno() < 0:
+            return  # hung up already, for the partner's newer line
         self._selector.unregister(line.connection)
         line.connection.close()
         if self._lines.get(line.partner) is line:
             del self._lines[line.partner]
 
 
-def opened_words(opened: OpenedSum) -> NDArray[np.int64]:
-    """Return the opened sum as int64 words, shape (d,)."""
-    return np.asarray(opened.total, dtype="<i8")
+def _said_in_round(frame: Frame) -> tuple[int, bytes]:
+    """Return the round that a partner's frame names, and what it says; -1 for a frame that is not a partner's to send."""
+    if frame.kind not in (Kind.PROTOCOL, Kind.ABORT, Kind.LEAVE) or len(frame.body) < 4:
+        return -1, b""
+    return int.from_bytes(frame.body[:4], "little"), frame.body[4:]
 
 
-def _take_frame(incoming: bytearray) -> Frame | None:
-    """Remove and return the first whole frame of ``incoming``, if there is one."""
+def _take_frame(incoming: bytearray, *, greeted: bool) -> Frame | None:
+    """Remove and return the first whole frame of ``incoming``, if there is one; before the greeting nothing else may come."""
     if len(incoming) < HEADER_SIZE:
         return None
     kind, size = read_header(bytes(incoming[:HEADER_SIZE]))
+    if greeted == (kind is Kind.HELLO):
+        raise DecodeError(f"frame is {kind.name}: the first one must be HELLO, and no other")
     if len(incoming) < HEADER_SIZE + size:
         return None
     body = bytes(incoming[HEADER_SIZE : HEADER_SIZE + size])

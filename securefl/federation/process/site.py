@@ -1,6 +1,6 @@
 """A partner's data folder: its identity, the roster that it signed, its journal, its inputs, and what the round opened.
 
-``identity.key``, ``journal.json`` and ``ledger.json`` are readable for their owner alone (0600) and never leave the folder;
+The folder is its owner's alone (0700); ``identity.key``, ``journal.json`` and ``ledger.json`` (0600) never leave it;
 ``inputs`` hold ``round-N.npy`` with the partner's update and ``weight.json`` with its weight. Where
 ``config.json`` says that the data are private, the folder opens only with a report that passes :mod:`securefl.federation.gate`.
 ``participation.json`` is how the owner leaves, read before every round: ``{"round": 3, "decision": "stop"}`` says so from
@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import read_array
 from numpy.typing import NDArray
 
 from securefl.config import RunConfig, parse_config
@@ -23,7 +24,7 @@ from securefl.crypto.signature import SigningKey
 from securefl.errors import InputError, VerificationError
 from securefl.federation.gate import Audit, require_clearance
 from securefl.federation.participation import Decision
-from securefl.files import write_durably
+from securefl.files import parse_json, write_durably, write_to_disk
 from securefl.secagg.journal import FileJournal
 from securefl.secagg.keyfile import load_key, save_key
 from securefl.secagg.ledger import Ledger
@@ -56,11 +57,12 @@ class Site:
         """
         path = self.folder / "inputs" / f"round-{round}.npy"
         try:
-            update = np.load(path, allow_pickle=False)
+            with path.open("rb") as handle:
+                update = read_array(handle, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise InputError(f"update {path}: {error}") from error
-        if update.ndim != 1:
-            raise InputError(f"update {path} has shape {update.shape}, must be (d,)")
+        if update.ndim != 1 or update.dtype.kind not in "fiu":
+            raise InputError(f"update {path} has dtype {update.dtype}, shape {update.shape}, must be numbers of shape (d,)")
         return np.asarray(update, dtype=np.float64)
 
     def decision(self, round: int) -> Decision:
@@ -71,7 +73,7 @@ class Site:
         """
         path = self.folder / PARTICIPATION_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             since, decision = int(content["round"]), Decision(content["decision"])
         except FileNotFoundError:
             return Decision.TAKE_PART
@@ -87,9 +89,7 @@ class Site:
 
     def keep_opened(self, round: int, opened: bytes) -> None:
         """Write the sum that ``round`` opened (int64 words)."""
-        folder = self.folder / "opened"
-        folder.mkdir(exist_ok=True)
-        write_durably(folder / f"round-{round}.int64", opened)
+        write_to_disk(self.folder / "opened" / f"round-{round}.int64", opened)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,9 @@ def create_site(folder: Path, new: NewSite) -> None:
     """
     if folder.exists():
         raise InputError(f"site {folder} exists already")
-    (folder / "inputs").mkdir(parents=True)
+    # Its updates are what the protocol hides: nobody else on the machine may look into the folder.
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "inputs").mkdir()
     save_key(new.identity, folder / KEY_FILE, rng=SystemRng())
     save_roster(new.signed, folder / ROSTER_FILE)
     for round, update in new.updates.items():
@@ -136,7 +138,7 @@ def open_site(folder: Path, *, today: date | None = None) -> Site:
             report clears them today.
     """
     try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        content = parse_json((folder / RUN_FILE).read_text(encoding="utf-8"))
         me, run_id, weight = ClientId(int(content["client"])), bytes.fromhex(content["run_id"]), int(content["weight"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"site {folder}: {error}") from error
@@ -158,7 +160,7 @@ def _pass_gate(folder: Path, signed: SignedRoster, today: date) -> None:
     if not path.exists():
         return
     try:
-        config = parse_config(json.loads(path.read_text(encoding="utf-8")), source=str(path))
+        config = parse_config(parse_json(path.read_text(encoding="utf-8")), source=str(path))
         envelope = report.read_bytes() if report.exists() else None
     except (OSError, ValueError) as error:
         raise InputError(f"site {folder}: {error}") from error
