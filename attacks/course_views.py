@@ -11,12 +11,11 @@ from attacks.course import ROUNDS, Cast, Course, cast_of, course_key, halves_of,
 from attacks.differential import BITS, COMPOUNDS, RATIO, Differences
 from attacks.interface import AdversaryView, Fact
 from attacks.jobs import Desk, Job, not_run
-from attacks.shadows import cached_arrays
+from attacks.shadows import made_once
 from attacks.source_inference import SOURCE
 from attacks.target import Target
 from attacks.trajectory import COSINE, FEDMIA, PROJECTION
 from securefl.errors import InputError, ParameterError
-from securefl.evaluation.predictions import save_arrays
 from securefl.records import View
 
 TRAJECTORY = (PROJECTION, COSINE, FEDMIA)
@@ -54,14 +53,9 @@ class _Courses:
     def _variant(self, number: int, of_victim: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the end of variant ``number`` (0 is without the victim), from the cache of all arms that share its recipe."""
         path = self._target.run / "shadows" / f"course-{course_key(self._target)}-{number}.npz"
-        kept = cached_arrays(path, ("end",))
-        if kept is not None:
-            return np.asarray(kept["end"])
         member = halves_of(self.cast, seed=self._seed, number=0)
         member[self.cast.partner == VICTIM] = of_victim
-        end = run_course(self._target, self.cast, member, plain_sum=True).end
-        save_arrays(path, {"end": end})
-        return end
+        return made_once(path, lambda: run_course(self._target, self.cast, member, plain_sum=True).end)
 
 
 def _candidates(target: Target, rows: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:

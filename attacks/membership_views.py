@@ -17,10 +17,10 @@ from attacks.interface import AdversaryView
 from attacks.jobs import Desk, Job, not_run
 from attacks.membership import EXTREMITY, LIRA, LOSS, RMIA, membership_of
 from attacks.membership_loss import membership_loss
-from attacks.overfit import overfit_control
+from attacks.overfit import overfit_control, overfit_predictions
 from attacks.private_shadows import shadow_privacy
 from attacks.shadow_losses import Shadows
-from attacks.shadows import shadows_of
+from attacks.shadows import cache_key, made_once, shadows_of
 from attacks.target import Target
 from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig
@@ -147,9 +147,16 @@ def attack_membership(target: Target, desk: Desk) -> list[ControlRecord]:
     _put_jobs(target, desk, candidates, losses)
     return [
         blind_control(dataset, everyone, seed=seed),
-        overfit_control(dataset, everyone, seed=seed),
+        overfit_control(dataset, everyone, _overfit(target)),
         permuted_control(dataset, everyone, membership_loss(losses, everyone), arm=target.arm, seed=seed),
     ]
+
+
+def _overfit(target: Target) -> NDArray[np.float32]:
+    """Return the predictions of the model that overfits: the same for every arm, so fitted once for a run."""
+    seed = target.config.attacks.seed
+    key = cache_key(target.dataset, target.config, recipe="overfit", count=0)[:32]
+    return made_once(target.run / "shadows" / f"overfit-{key}.npz", lambda: overfit_predictions(target.dataset, seed=seed))
 
 
 def _put_jobs(

@@ -26,8 +26,8 @@ CAUGHT = 0.75
 """The interval of the area must lie above this: a model that remembers is easy prey."""
 
 
-def overfit_predictions(dataset: Dataset, *, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return a prediction for the cells that the model saw and for the audit fold's, NaN elsewhere, and which have one."""
+def overfit_predictions(dataset: Dataset, *, seed: int) -> NDArray[np.float32]:
+    """Return a prediction for the cells that the model saw and for the audit fold's, NaN elsewhere, float32 (cells,)."""
     cells, draw = dataset.activities, np.random.default_rng([seed, 13])
     predictions = np.full(len(cells), np.nan, dtype=np.float32)
     fold = dataset.fold[cells.compound]
@@ -44,13 +44,12 @@ def overfit_predictions(dataset: Dataset, *, seed: int) -> tuple[NDArray[np.floa
         weight = np.linalg.solve(kernel, cells.value[seen].astype(np.float64) - mean)
         shared = dataset.fingerprints[cells.compound[asked]].astype(np.float64) @ known.T
         predictions[asked] = mean + np.asarray(shared @ weight)
-    return predictions, np.isfinite(predictions)
+    return predictions
 
 
-def overfit_control(dataset: Dataset, everyone: Candidates, *, seed: int) -> ControlRecord:
-    """Return the control that the loss attack catches a model that overfits."""
-    predictions, used = overfit_predictions(dataset, seed=seed)
-    of_cell = np.where(used, everyone.of_cell, -1)
+def overfit_control(dataset: Dataset, everyone: Candidates, predictions: NDArray[np.float32]) -> ControlRecord:
+    """Return the control that the loss attack catches the model of :func:`overfit_predictions`."""
+    of_cell = np.where(np.isfinite(predictions), everyone.of_cell, -1)
     asked = np.zeros(len(everyone.member), dtype=bool)
     asked[of_cell[of_cell >= 0]] = True
     seen = replace(everyone, of_cell=of_cell)

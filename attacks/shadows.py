@@ -7,7 +7,8 @@ everything else are exactly the target's; only the number of training compounds 
 They are trained where joblib says: one after the other unless a caller chose otherwise, e.g. eight processes by
 ``with joblib.parallel_config(backend="loky", n_jobs=8)``, or several machines by a backend that Dask or Ray registers with
 joblib (``"dask"`` inside a ``distributed.Client``, ``"ray"`` after ``ray.util.joblib.register_ray()``). What is trained is
-the same anywhere. joblib sends the dataset and the settings to its own workers as pickles; nothing of a partner's is read so.
+the same anywhere, to the last bit. joblib sends the dataset and the settings to its own workers as pickles; nothing of a
+partner's is read so.
 
 The cache is named by a hash of data, recipe, seed and order, and holds them; anything else is trained again. A cache of an
 earlier run or another order of cells can't bleed into an audit.
@@ -20,6 +21,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -34,6 +36,9 @@ from securefl.evaluation.predictions import load_arrays, save_arrays
 from securefl.learning.model import Model, predict
 from securefl.types import Progress, silent
 
+JOBS = 2
+"""Processes that train shadows in a command unless it is told otherwise: each one holds as much memory as the training did."""
+ONE = "made"
 TrainShadow = Callable[[Dataset, int], Model]
 """Trains one shadow on a dataset whose fold column says what to train on; the number seeds it."""
 
@@ -140,3 +145,13 @@ def cached_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.gene
         return load_arrays(path, names)
     except InputError:
         return None
+
+
+def made_once(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """Return the array in the cache ``path``, or make it now and keep it there."""
+    kept = cached_arrays(path, (ONE,))
+    if kept is not None:
+        return kept[ONE]
+    made = make()
+    save_arrays(path, {ONE: made})
+    return made

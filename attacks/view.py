@@ -199,16 +199,17 @@ def _without(released: Released, partners: Sequence[int]) -> NDArray[np.float64]
     """Return the opened sum without what ``partners`` sent, which they know to the last bit."""
     if released.total is None:
         raise ParameterError(f"the release {released.name!r} has no sum")
-    left = released.total
+    left = released.total.copy()
     for partner in partners:
         mine = released.parts.get(partner)
         if mine is None or mine.update is None:
             raise ParameterError(f"the release {released.name!r} has no update of partner {partner}")
-        own = mine.update.astype(np.float64)
+        rows = np.flatnonzero(mine.update.any(axis=1))
+        own = mine.update[rows].astype(np.float64)
         if released.step > 0:
             # A partner knows its own rounding too, so that it subtracts exactly what it sent.
             own = np.rint(own / released.step) * released.step
-        left = left - mine.weight * own
+        left[rows] -= mine.weight * own
     return left
 
 

@@ -10,6 +10,7 @@ import joblib
 import typer
 
 from attacks.effort import EFFORTS, Budget
+from attacks.shadows import JOBS
 from securefl.cli.output import emit_json, emit_table, shown
 from securefl.cli.own import attack_own
 from securefl.cli.pipeline import attack_arms, find_dataset
@@ -37,7 +38,7 @@ def attack(
     own: Annotated[str | None, typer.Option("--own", help="Only this partner's own compounds, for its eyes only.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="With --own: one CSV here; else in the partner's folders.")] = None,
     budget: Annotated[Budget, typer.Option("--budget", help="'full': as long as it needs, hours; resumes.")] = "default",
-    jobs: Annotated[int, typer.Option("--jobs", help="Processes that train shadow models; -1 for every core.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes that train shadow models; -1 for every core.")] = JOBS,
     backend: Annotated[str, typer.Option("--backend", help="joblib's: loky (processes) or threading.")] = "loky",
     as_json: Annotated[bool, typer.Option("--json", help="Print every score as JSON.")] = False,
 ) -> None:

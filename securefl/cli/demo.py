@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import joblib
 import typer
 
+from attacks.shadows import JOBS
 from securefl.chem.moleculeace import default_dataset
 from securefl.cli.gate import day
 from securefl.cli.output import emit_json
@@ -40,7 +42,8 @@ def demo(
         with timed(out, "prepare"):
             dataset = default_dataset(config.data, out / "data", progress=progress)
         train(dataset, config, out, rng=SystemRng(), progress=progress)
-        attack_arms(dataset, out, rng=SystemRng(), progress=progress)
+        with joblib.parallel_config(backend="loky", n_jobs=JOBS):
+            attack_arms(dataset, out, rng=SystemRng(), progress=progress)
         report = write_report(out, Terms(as_of=day(None)))
     if as_json:
         verdicts = {verdict.view: verdict.verdict for verdict in report.verdicts}

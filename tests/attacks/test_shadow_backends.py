@@ -34,13 +34,13 @@ def trained(folder: Path, dataset: Dataset, seen: list[int] | None = None) -> Sh
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_every_backend_trains_the_same_shadows(tmp_path: Path, tiny_dataset: Dataset, backend: str) -> None:
-    """Two workers against none: the same losses to float32's last bits, and progress for each."""
+    """Two workers against none: the same losses to the last bit, and progress for each."""
     here = trained(tmp_path / "here", tiny_dataset)
     seen: list[int] = []
     with joblib.parallel_config(backend=backend, n_jobs=2):
         there = trained(tmp_path / "there", tiny_dataset, seen)
     assert np.array_equal(here.inside, there.inside)
-    assert there.losses == pytest.approx(here.losses, rel=1e-4, abs=1e-6)
+    assert np.array_equal(there.losses, here.losses)
     assert seen == [0, 1, 2, 3, 4]
 
 
