@@ -9,11 +9,12 @@ from __future__ import annotations
 from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
 from nacl.exceptions import CryptoError
 
-from securefl.errors import VerificationError
+from securefl.errors import DecodeError, VerificationError
 from securefl.types import Rng, Secret
 
 PUBLIC_SIZE = 32
 SECRET_SIZE = 32
+_FIELD = (1 << 255) - 19
 
 
 def generate_secret(*, rng: Rng) -> Secret:
@@ -24,6 +25,16 @@ def generate_secret(*, rng: Rng) -> Secret:
 def public_key(secret: Secret) -> bytes:
     """Return the public key of ``secret``, 32 bytes."""
     return crypto_scalarmult_base(secret.expose())
+
+
+def require_canonical(public: bytes) -> None:
+    """Check that ``public`` is the one encoding of its point that RFC 7748 writes: a second one would look like another key.
+
+    Raises:
+        DecodeError: it is not 32 bytes, or not below 2^255 - 19.
+    """
+    if len(public) != PUBLIC_SIZE or int.from_bytes(public, "little") >= _FIELD:
+        raise DecodeError(f"public key of {len(public)} bytes is not a canonical X25519 point")
 
 
 def exchange(secret: Secret, public: bytes) -> Secret:

@@ -19,6 +19,7 @@ from typing import Any
 from securefl.crypto import mldsa
 from securefl.crypto.signature import SigningKey, verify_signature
 from securefl.errors import DecodeError, VerificationError
+from securefl.files import parse_json
 
 ED25519 = "ed25519"
 ML_DSA = "ml-dsa-65"
@@ -70,7 +71,7 @@ def verify(envelope: bytes) -> Verified:
         VerificationError: a signature does not verify, or there is none.
     """
     try:
-        content = json.loads(envelope)
+        content = parse_json(envelope)
         payload_type, payload = str(content["payloadType"]), _bytes(content["payload"])
         signatures = list(content["signatures"])
         message = pre_authentication_encoding(payload_type, payload)

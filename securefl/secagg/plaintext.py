@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -27,7 +27,7 @@ WIRE_ID = b"plaintext/1"
 class Sent:
     """A client that has sent its vector and waits for nothing."""
 
-    message: bytes
+    message: bytes = field(repr=False)
 
     def next(self, inbound: bytes) -> Finished[None]:
         """End the round: the operator owes the client no message."""

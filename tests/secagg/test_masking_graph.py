@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ def test_the_ring_changes_with_the_round() -> None:
     setup = make_setup(20, options=OPTIONS, label="ring")
     graphs = [World(setup=setup, round=round).scheme.graph for round in (1, 2)]
     assert graphs[0].circles != graphs[1].circles
+
+
+def test_the_ring_does_not_change_with_the_model() -> None:
+    """Whoever hands out the model could try one after the other until a partner sits among its own."""
+    setup = make_setup(20, options=OPTIONS, label="ring")
+    context = World(setup=setup).context
+    rounds = [setup.round(replace(context, model_hash=bytes([model]) * 32)) for model in range(3)]
+    assert rounds[0].graph.circles == rounds[1].graph.circles == rounds[2].graph.circles
+
+
+def test_a_ring_that_may_fail_is_warned_of_and_a_planned_one_is_not() -> None:
+    assert any("the ring fails with probability up to" in warning for warning in make_setup(20, options=OPTIONS).warnings)
+    # 70 partners of which 60 must stay, and one colluder.
+    plan = plan_graph(70, colluders=1, dropouts=10)
+    planned = MaskingOptions(threshold=60, neighbours=plan.neighbours, circle_threshold=plan.threshold)
+    assert make_setup(70, options=planned).warnings == ()
 
 
 @pytest.mark.parametrize(

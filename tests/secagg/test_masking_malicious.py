@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from masking_world import MODEL, HashRng, World, make_input, make_setup
 
+from securefl.crypto.sealed import encrypt_once
 from securefl.crypto.signature import SigningKey
 from securefl.errors import AbortReason, ProtocolAbort
 from securefl.secagg.base import Continue, RoundContext
 from securefl.secagg.codec import party_list
 from securefl.secagg.envelope import Channel, Slip, head_size, open_envelope, seal
+from securefl.secagg.masking.client import Advertised
+from securefl.secagg.masking.keys import KeyEnd, KeySchedule
 from securefl.secagg.masking.messages import (
     ADVERT_SIZE,
     WIRE_ID,
@@ -270,6 +274,35 @@ def test_a_partner_advertises_a_point_of_low_order() -> None:
     forged = resign(world, Phase.ADVERTISE_KEYS, 2, replace(own, seal_key=bytes(32)).encode())
     mixed = world.bundle(Phase.SHARE_KEYS, replace={2: forged})
     refused(AbortReason.BAD_KEY, lambda: world.show(1, mixed, Phase.SHARE_KEYS), 2)
+
+
+@pytest.mark.parametrize("field", ["mask_key", "seal_key"])
+def test_a_partner_advertises_the_second_encoding_of_somebody_elses_key(field: str) -> None:
+    """X25519 ignores the highest bit: the same point under other bytes would not look taken."""
+    world = World()
+    first, own = (Advert.decode(memoryview(payload_of(world, Phase.ADVERTISE_KEYS, client))) for client in (1, 2))
+    stolen = bytes([*getattr(first, field)[:31], getattr(first, field)[31] | 0x80])
+    forged = resign(world, Phase.ADVERTISE_KEYS, 2, replace(own, **{field: stolen}).encode())
+    mixed = world.bundle(Phase.SHARE_KEYS, replace={2: forged})
+    refused(AbortReason.MALFORMED, lambda: world.show(3, mixed, Phase.SHARE_KEYS), 2)
+
+
+def test_a_partner_deals_a_share_outside_the_field() -> None:
+    """Its recipient would release it in good faith, and the operator would name the recipient."""
+    world = World().up_to(Phase.ADVERTISE_KEYS)
+    dealer = world.states[ClientId(2)]
+    assert isinstance(dealer, Advertised)
+    world.ask(Phase.SHARE_KEYS)
+    adverts = {c: Advert.decode(memoryview(payload_of(world, Phase.ADVERTISE_KEYS, c))) for c in (1, 2)}
+    ends = {c: KeyEnd(ClientId(c), adverts[c].seal_key) for c in (1, 2)}
+    keys = KeySchedule(world.scheme.channel)
+    key_list = hashlib.sha256(world.asked[Phase.SHARE_KEYS]).digest()
+    bad = SharePair(Secret(b"\xff" * 33), Secret(bytes(33)), Secret(b"")).encode()
+    key = keys.share_seal(dealer.secrets.seal_key, ends[2], ends[1], sending=True)
+    sealed = decode_sealed(memoryview(payload_of(world, Phase.SHARE_KEYS, 2)))
+    sealed[ClientId(1)] = encrypt_once(key, bad, keys.share_binding(key_list, ClientId(2), ClientId(1)))
+    mixed = world.bundle(Phase.MASKED_INPUT, replace={2: resign(world, Phase.SHARE_KEYS, 2, encode_sealed(sealed))})
+    refused(AbortReason.MALFORMED, lambda: world.show(1, mixed, Phase.MASKED_INPUT), 2)
 
 
 def test_a_partner_sends_a_short_advertisement() -> None:

@@ -10,11 +10,11 @@ from masking_world import MODEL, HashRng, make_input
 
 from securefl.crypto.agreement import generate_secret
 from securefl.crypto.signature import SigningKey
-from securefl.errors import AbortReason, ProtocolAbort, TooFewClients
+from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
 from securefl.quantize import Quantizer
 from securefl.secagg.base import Finished, RoundContext
 from securefl.secagg.envelope import Channel
-from securefl.secagg.masking import StaticMasking, StaticSetup, set_up_static
+from securefl.secagg.masking import MaskingOptions, StaticMasking, StaticSetup, set_up_static
 from securefl.secagg.masking.static import MAX_SKIP, WIRE_ID, Ratchet, advertise, agree
 from securefl.types import ClientId, Secret
 
@@ -130,3 +130,21 @@ def test_a_swapped_advert_aborts_the_set_up() -> None:
         assert caught.value.reason is reason
     with pytest.raises(TooFewClients):
         agree(channel, CLIENTS[0], secrets[CLIENTS[0]], {me: adverts[me] for me in CLIENTS[:3]})
+
+
+def test_a_round_number_that_the_ratchet_refuses_does_not_end_the_run() -> None:
+    """Whoever names the rounds could name one out of reach: in the journal it would rule out every other."""
+    setup = make()
+    with pytest.raises(ProtocolAbort) as caught:
+        at(setup, MAX_SKIP + 1).client(CLIENTS[0], make_input(1, 33), rng=HashRng("unused"))
+    assert caught.value.reason is AbortReason.ROUND_REUSED
+    assert at(setup, 1).client(CLIENTS[0], make_input(1, 33), rng=HashRng("unused")).outbound
+
+
+@pytest.mark.parametrize("options", [MaskingOptions(sum_tags=2), MaskingOptions(neighbours=2, circle_threshold=2)])
+def test_what_static_masking_does_not_have_is_refused_and_not_left_out_silently(options: MaskingOptions) -> None:
+    clients = [ClientId(i) for i in range(1, 7)]
+    with pytest.raises(ParameterError, match="static masking has neither"):
+        set_up_static(
+            clients, quantizer=Quantizer(clip=1.0, scale_bits=8), run_id=RUN, rng=HashRng("static"), options=options
+        )

@@ -2,7 +2,9 @@
 
 Nobody can steer the seed, because a share is fixed before any other is seen; a partner can only refuse to reveal, which
 restarts the choice under the next epoch, at most three times, and the ring's failure bound is multiplied accordingly.
-Envelopes are signed and bound to run and roster (round 0); each round's ring is derived from the seed and the round's context.
+Envelopes are signed and bound to run and roster (round 0); each round's ring follows from the seed, run, round and roster, not
+from the model, which an operator could vary until it likes the ring. What it can do is to skip round numbers: a partner that
+follows it over k of them has given it k more rings to choose from, and the failure bound is to be multiplied by k + 1.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from securefl.crypto.domain import Usage, tag
 from securefl.crypto.signature import SigningKey
 from securefl.errors import AbortReason, TooFewClients, VerificationError
 from securefl.secagg.base import RoundContext
-from securefl.secagg.codec import context_digest, u8, u16
+from securefl.secagg.codec import context_digest, u8, u16, u32
 from securefl.secagg.envelope import NO_VIEW, Channel, Sealed, Slip, open_envelope, seal
 from securefl.secagg.masking.graph import MAX_RESTARTS
 from securefl.types import ClientId, Secret
@@ -79,8 +81,9 @@ def choose_seed(channel: Channel, commits: Mapping[ClientId, bytes], reveals: Ma
 
 
 def round_seed(wire_id: bytes, seed: bytes, context: RoundContext) -> bytes:
-    """Return the seed of one round's ring, 32 bytes."""
-    return hashlib.sha256(tag(wire_id, Usage.GRAPH, seed, context_digest(wire_id, context))).digest()
+    """Return the seed of one round's ring, 32 bytes, whatever its model: that could be varied until the ring is to taste."""
+    fields = (seed, context.run_id, u32(context.round), context.roster_hash)
+    return hashlib.sha256(tag(wire_id, Usage.GRAPH, *fields)).digest()
 
 
 def read_commitments(channel: Channel, commits: Mapping[ClientId, bytes]) -> dict[ClientId, tuple[int, bytes]]:

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from securefl.crypto.agreement import PUBLIC_SIZE
+from securefl.crypto.agreement import PUBLIC_SIZE, require_canonical
 from securefl.crypto.commitment import COMMITMENT_SIZE
 from securefl.crypto.sealed import OVERHEAD_SIZE
-from securefl.crypto.shamir import SHARE_SIZE
+from securefl.crypto.shamir import SHARE_SIZE, read_share
 from securefl.errors import AbortReason, DecodeError
 from securefl.secagg.base import RoundContext
 from securefl.secagg.codec import HASH_SIZE, Reader, context_digest, party_list, read_party_list, u8, u16, u32
@@ -65,6 +65,8 @@ class Advert:
         reader = Reader(payload)
         advert = cls(reader.take(PUBLIC_SIZE), reader.take(PUBLIC_SIZE), reader.take(COMMITMENT_SIZE))
         reader.finish()
+        require_canonical(advert.mask_key)
+        require_canonical(advert.seal_key)
         return advert
 
 
@@ -82,10 +84,15 @@ class SharePair:
 
     @classmethod
     def decode(cls, plain: Secret, contribution_size: int) -> SharePair:
-        """Return the shares in ``plain``; raises DecodeError."""
+        """Return the shares in ``plain``; raises DecodeError.
+
+        A share outside the field is its dealer's fault and named here: whoever released it would be blamed for it.
+        """
         reader = Reader(plain.expose())
         pair = cls(*(Secret(reader.take(size)) for size in (SHARE_SIZE, SHARE_SIZE, contribution_size)))
         reader.finish()
+        read_share(pair.seed_share)
+        read_share(pair.key_share)
         return pair
 
 

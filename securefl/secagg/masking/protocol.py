@@ -17,7 +17,7 @@ from securefl.secagg.envelope import Channel
 from securefl.secagg.journal import Journal, MemoryJournal
 from securefl.secagg.ledger import Ledger
 from securefl.secagg.masking.client import advertise_keys
-from securefl.secagg.masking.graph import Graph, complete, ring
+from securefl.secagg.masking.graph import SECURITY_BITS, Graph, complete, log2_failure, ring
 from securefl.secagg.masking.graph_choice import SHARE_SIZE, choose_seed, commit_share, reveal_share, round_seed
 from securefl.secagg.masking.member import Member
 from securefl.secagg.masking.messages import PHASES, WIRE_ID
@@ -153,7 +153,7 @@ def set_up(
         for client, identity in identities.items()
     }
     ring_seed = _choose_ring(roster, identities, run_id, rng=rng) if roster.neighbours else b""
-    seconds, warnings = time.process_time() - started, _warnings(signed.roster.policy)
+    seconds, warnings = time.process_time() - started, _warnings(roster)
     return MaskingSetup(
         run_id=run_id, signed=signed, parties=parties, setup_seconds=seconds, warnings=warnings, ring_seed=ring_seed
     )
@@ -194,8 +194,18 @@ def _choose_ring(roster: Roster, identities: Mapping[ClientId, SigningKey], run_
     return choose_seed(channel, commits, reveals)
 
 
-def _warnings(policy: Policy) -> tuple[str, ...]:
-    found = []
+def _warnings(roster: Roster) -> tuple[str, ...]:
+    found, policy = [], roster.policy
+    if roster.neighbours:
+        dropouts = policy.parties - policy.required
+        failure = log2_failure(
+            policy.parties, roster.neighbours, roster.circle_threshold, colluders=policy.colluders, dropouts=dropouts
+        )
+        if failure > -SECURITY_BITS:
+            found.append(
+                f"neighbours={roster.neighbours}: with c={policy.colluders} and {dropouts} dropouts the ring fails with"
+                f" probability up to 2^{failure:.1f}, above 2^-{SECURITY_BITS}; plan_graph finds one that does not"
+            )
     if policy.required == policy.parties:
         found.append(f"n={policy.parties}: threshold {policy.threshold} tolerates no dropout")
     if policy.parties - policy.colluders == 2:

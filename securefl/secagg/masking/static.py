@@ -94,11 +94,14 @@ def agree(channel: Channel, me: ClientId, secret: Secret, adverts: Mapping[Clien
     publics: dict[ClientId, bytes] = {}
     for sender in sorted(adverts):
         envelope = open_envelope(channel, adverts[sender], ADVERT_PHASE)
-        if envelope.sender != sender or envelope.payload is None or len(envelope.payload) != agreement.PUBLIC_SIZE:
+        public = bytes(envelope.content)
+        if envelope.sender != sender:
             raise channel.abort(AbortReason.MALFORMED, sender)
-        if bytes(envelope.payload) in publics.values():
+        with channel.decoding(sender):
+            agreement.require_canonical(public)
+        if public in publics.values():
             raise channel.abort(AbortReason.DUPLICATE_PARTY, sender, "advertises a key that is taken")
-        publics[sender] = bytes(envelope.payload)
+        publics[sender] = public
     if publics[me] != agreement.public_key(secret):
         raise channel.abort(AbortReason.MISSING_SELF, me)
     keys = KeySchedule(channel)
@@ -175,9 +178,11 @@ class StaticMasking:
         if update.dtype != self.roster.quantizer.dtype or update.ndim != 1 or not len(update):
             raise ParameterError(f"update dtype={update.dtype} shape={update.shape} must be a vector of the roster's ring")
         party = self.parties[me]
+        # The ratchet first: a round number that it refuses must not go into the journal, where it would end the run.
+        keys = party.ratchet.turn(self.context)
         party.journal.begin(self.context.round)
         slip = Slip(phase=INPUT_PHASE, sender=me, previous=self.channel.genesis(me), view=NO_VIEW)
-        masked = self._masked(me, update, party.ratchet.turn(self.context))
+        masked = self._masked(me, update, keys)
         message = seal(self.channel, slip, masked, key=party.identity).message
         return Continue(StaticSent(message), message)
 
@@ -224,13 +229,15 @@ def set_up_static(
 
     Raises:
         ParameterError: too few clients, or ``options`` are not
-            :class:`~securefl.secagg.masking.protocol.MaskingOptions`.
+            :class:`~securefl.secagg.masking.protocol.MaskingOptions`, or ask for tags or a ring.
         CapacityError: the sum of all clients could wrap.
     """
     started = time.process_time()
     identities = {client: SigningKey.generate(rng=rng) for client in sorted(clients)}
     signed = make_roster(identities, quantizer, MaskingOptions() if options is None else options)
     roster = signed.roster
+    if roster.sum_tags or roster.neighbours:
+        raise ParameterError(f"sum_tags={roster.sum_tags}, neighbours={roster.neighbours} must be 0: static masking has neither")
     context = RoundContext(run_id=run_id, round=0, roster_hash=roster.hash, model_hash=bytes(32))
     channel = Channel(wire_id=WIRE_ID, context=context, keys=roster.keys)
     secrets = {client: agreement.generate_secret(rng=rng) for client in identities}
