@@ -171,6 +171,20 @@ def test_a_key_that_was_chosen_after_the_others_were_revealed_is_refused() -> No
     aborts(AbortReason.BAD_COMMITMENT, generation.refused(rogue), party=CHEAT)
 
 
+def test_the_challenge_can_not_be_ground_by_signing_a_coin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signature can be made in many ways; if one changed the challenge, the last to show its coin could try them all."""
+    monkeypatch.setattr("securefl.secagg.envelope.verify_signature", lambda *signed: None)
+    generation = Generation().until(COIN)
+    again = bytearray(generation.said[CHEAT])
+    again[head_size(KEYGEN_WIRE_ID) - 1] ^= 1
+    published = []
+    for said in (generation.said, {**generation.said, CHEAT: bytes(again)}):
+        step = generation.states[MEMBERS[0]].next(encode_bundle(said))
+        assert isinstance(step, Continue)
+        published.append(step.outbound[head_size(KEYGEN_WIRE_ID) :])
+    assert published[0] == published[1]
+
+
 def test_a_coin_that_was_not_committed_is_refused() -> None:
     generation = Generation().until(COIN)
     aborts(AbortReason.BAD_COMMITMENT, generation.refused(retold(generation, COIN, bytes(32))), party=CHEAT)

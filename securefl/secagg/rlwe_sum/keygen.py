@@ -204,8 +204,10 @@ class Tossed:
                 verify_commitment(self.promised[sender][HASH_SIZE:], Secret(bytes(payload)), _coin_tag(terms, sender))
             except VerificationError as error:
                 raise terms.channel.abort(AbortReason.BAD_COMMITMENT, sender, "coin") from error
-        # The bundle of coins answers the bundle of dealt shares: its hash covers all of both.
-        seed = Secret(hashlib.sha256(tag(KEYGEN_WIRE_ID, Usage.EXPANSION, talk.view)).digest())
+        # All dealing is fixed before a coin is seen, and the coins by their commitments. The envelopes around them are not:
+        # with their hash in the challenge, the last holder could sign its coin anew until false shares pass.
+        coins = (bytes(payloads[member]) for member in terms.members)
+        seed = Secret(hashlib.sha256(tag(KEYGEN_WIRE_ID, Usage.EXPANSION, self.talk.view, *coins)).digest())
         challenge = expand_uniform(seed, terms.ring, sharing.repetitions(terms.ring))
         accused = frozenset(terms.members) - set(self.dealt)
         values = [
