@@ -10,6 +10,7 @@ from rlwe_world import CLIENTS, DECRYPTORS, OTHER_SET, RUN, SET, World, aborts, 
 from stand_ins import CountingRng
 
 from securefl.errors import AbortReason, InputError, VerificationError
+from securefl.files import write_durably
 from securefl.secagg.base import ClientState
 from securefl.secagg.rlwe_sum.decryption_journal import FolderDecryptionJournal, Kept
 from securefl.secagg.rlwe_sum.key import load_key, save_key
@@ -94,6 +95,23 @@ def test_the_answer_is_on_disk_before_it_leaves(world: World, tmp_path: Path, mo
     with pytest.raises(InputError, match="no space left"):
         world.ask(DECRYPTORS[0], asks(Asks.ANSWER, bundle))
     assert not list((tmp_path / str(DECRYPTORS[0])).glob("*answer*"))
+
+
+def test_an_answer_is_counted_before_it_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash between the two must not let an answer out that the ledger of smudging does not have."""
+    journal = FolderDecryptionJournal(tmp_path, run_id=RUN)
+    journal.agree(1, b"a" * 32, Attempt(1, SET), attempts=3)
+
+    def crash(path: Path, content: bytes) -> None:
+        write_durably(path, content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("securefl.secagg.rlwe_sum.decryption_journal.write_durably", crash)
+    with pytest.raises(KeyboardInterrupt):
+        journal.keep(1, 1, Kept.ANSWER, b"answer")
+    again = FolderDecryptionJournal(tmp_path, run_id=RUN)
+    assert again.answered == 1
+    assert again.kept(1, 1, Kept.ANSWER) is None
 
 
 def test_a_new_round_drops_the_kept_messages_of_the_last(tmp_path: Path) -> None:

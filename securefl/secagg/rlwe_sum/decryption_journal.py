@@ -145,11 +145,11 @@ class FolderDecryptionJournal:
                 path.unlink()
 
     def keep(self, round: int, attempt: int, kind: Kept, message: bytes) -> None:
-        """Keep ``message``."""
-        write_durably(self._message(round, attempt, kind), message)
+        """Keep ``message``; an answer is counted first, so that a crash in between counts one too many, never one too few."""
         if kind is Kept.ANSWER:
             self._answered += 1
             self._store()
+        write_durably(self._message(round, attempt, kind), message)
 
     def kept(self, round: int, attempt: int, kind: Kept) -> bytes | None:
         """Return the message that was kept."""
