@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -223,7 +224,8 @@ def test_sums_over_one_model_that_differ_by_one_partner_are_refused() -> None:
     world.ask(DECRYPTORS[0], world.request())
     context = world.scheme.terms.channel.context
     again = own.round(replace(context, round=context.round + 1))
-    second = World(again, {me: again.cipher.encrypt(np.zeros(LENGTH, np.uint32), rng=CountingRng(me)) for me in CLIENTS[:4]})
+    zero = np.zeros(LENGTH, np.uint32)
+    second = World(again, {me: again.cipher.encrypt(zero, me=me, rng=CountingRng(me)) for me in CLIENTS[:4]})
     aborts(AbortReason.DIFFERENCING, lambda: second.ask(DECRYPTORS[0], second.request()))
 
 
@@ -382,6 +384,19 @@ def test_a_key_lives_its_rounds_and_no_longer() -> None:
     assert make_world(make_setup()).scheme.terms.key_hash not in hashes
 
 
+def test_a_decryptor_whose_key_has_served_its_rounds_opens_nothing() -> None:
+    """The noise budget is for those rounds: whoever sets up the round, the decryptor counts for itself."""
+    setup = make_setup(RlweOptions(length=8192))
+    first, second = make_world(setup), make_world(setup)
+    member, round = DECRYPTORS[0], first.scheme.terms.channel.context.round
+    for world, key in ((first, second.scheme.keys[member]), (second, first.scheme.keys[member])):
+        kept = World(replace(world.scheme, keys={**world.scheme.keys, member: key}), world.bodies)
+        abort = aborts(AbortReason.BAD_KEY, partial(kept.ask, member, kept.request()), party=member)
+        assert "the key serves the rounds" in abort.detail
+    assert first.ask(member, first.request())
+    assert second.scheme.keys[member].epoch > round
+
+
 def test_what_does_not_fit_is_refused_before_the_run(setup: RlweSetup) -> None:
     with pytest.raises(ParameterError, match="rlwe takes RlweOptions"):
         rlwe_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=bfv_sum.BfvOptions())
@@ -393,10 +408,10 @@ def test_what_does_not_fit_is_refused_before_the_run(setup: RlweSetup) -> None:
         Policy(parties=5, threshold=3, colluders=1)
     cipher = make_world(setup).scheme.cipher
     with pytest.raises(CapacityError, match="length=8193 must be <= 8192"):
-        cipher.encrypt(np.zeros(8193, np.uint32), rng=CountingRng())
+        cipher.encrypt(np.zeros(8193, np.uint32), me=CLIENTS[0], rng=CountingRng())
     limit = QUANTIZER.max_weight * QUANTIZER.limit
     with pytest.raises(CapacityError, match=f"{limit + 1} must be in"):
-        cipher.encrypt(np.array([limit + 1], np.int32).view(np.uint32) * np.uint32(1), rng=CountingRng())
+        cipher.encrypt(np.array([limit + 1], np.int32).view(np.uint32) * np.uint32(1), me=CLIENTS[0], rng=CountingRng())
 
 
 def test_the_operator_reaches_no_key(world: World) -> None:

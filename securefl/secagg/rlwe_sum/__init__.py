@@ -6,7 +6,8 @@ The protocol's messages and the security argument are in SPEC.md; key generation
 
 Guarantees, against an operator that deviates at will and up to min(c, t - 1) corrupted decryptors, encryptors semi-honest,
 under RLWE at 128 bits: they learn the sums that were opened, over at least minimum + c partners each, and the noise budget's
-distance (2^-40 over a key's life by default) besides. Exact, or refused.
+distance (2^-40 over a key's life by default) besides. Exact, or refused. From the second attempt at a sum on decryptors are
+encryptors too, of zeros: a corrupted one must then be semi-honest in this; with ``attempts=1`` there is no such message.
 
 NOT protected: *chosen ciphertexts*. A corrupted encryptor who sends a malformed upload and reads the result extracts the
 epoch's key (attacks/rlwe_toy.py), and with the operator's help opens that epoch's single updates; an epoch is one round by

@@ -94,7 +94,8 @@ class Waiting:
         """Verify the request, add its ciphertexts up, and agree to open the sum in this set.
 
         Raises:
-            ProtocolAbort: anything in the request is refused, or the journal knows another sum or set.
+            ProtocolAbort: anything in the request is refused, the key is not of this epoch, or the journal knows another sum or
+                set.
         """
         party, terms = self.party, self.party.terms
         with terms.channel.decoding():
@@ -106,6 +107,7 @@ class Waiting:
             reader.finish()
         self._require_set(attempt)
         request = read_request(terms, content, maximum_body=party.cipher.maximum_body)
+        self._require_epoch()
         bodies = {sender: one.body for sender, one in request.uploads.items()}
         length = request.commitments.length
         try:
@@ -119,6 +121,14 @@ class Waiting:
             context = terms.channel.context
             party.ledger.admit(context.model_hash, frozenset(request.uploads), round=context.round)
         return Continue(Agreed(party, opened), self._agreement(opened))
+
+    def _require_epoch(self) -> None:
+        """The noise budget is for so many rounds under one key: a key that was kept longer opens nothing."""
+        key, round = self.party.key, self.party.terms.channel.context.round
+        last = key.epoch + self.party.cipher.budget.rounds - 1
+        if not key.epoch <= round <= last:
+            detail = f"the key serves the rounds {key.epoch} to {last}"
+            raise self.party.terms.channel.abort(AbortReason.BAD_KEY, key.me, detail)
 
     def _require_set(self, attempt: Attempt) -> None:
         terms = self.party.terms

@@ -37,7 +37,7 @@ class RlweOptions:
         committee: thresholds of the decryptors, 2t > n + c; every partner has a decryptor where it is ``None``.
         length: the most coordinates of a vector.
         attempts: sets of decryptors that may be tried for one sum, 1 to 3.
-        epoch_rounds: rounds that a key serves. Whoever sends a malformed upload and reads the result may learn the epoch's key.
+        epoch_rounds: rounds in a row that a key serves. Who sends a malformed upload and reads the result may learn the key.
         statistical_bits: minus the base-2 logarithm of what smudging leaves visible over a key's life.
     """
 
@@ -92,13 +92,13 @@ class RlweSum:
 class KeyEpochs:
     """The decryptors' keys over a run: a fresh joint key when the last has served its rounds."""
 
-    __slots__ = ("_budget", "_consortium", "_current", "_encryptor", "_rng", "_run_id", "_served")
+    __slots__ = ("_budget", "_consortium", "_current", "_encryptor", "_epoch", "_rng", "_run_id")
 
     def __init__(self, consortium: Consortium, budget: NoiseBudget, run_id: bytes, *, rng: Rng) -> None:
         self._consortium, self._budget, self._run_id, self._rng = consortium, budget, run_id, rng
         self._current: dict[ClientId, MemberKey] = {}
         self._encryptor: Encryptor | None = None
-        self._served: set[int] = set()
+        self._epoch = 0
 
     def of_round(self, round: int) -> tuple[dict[ClientId, MemberKey], Encryptor]:
         """Return the decryptors' keys of ``round`` and the joint public key, its confirmations verified as by every client.
@@ -107,15 +107,14 @@ class KeyEpochs:
             ProtocolAbort: a decryptor stopped the key generation, or did not confirm the key.
         """
         encryptor = self._encryptor
-        if encryptor is None or (round not in self._served and len(self._served) >= self._budget.rounds):
+        if encryptor is None or not self._epoch <= round < self._epoch + self._budget.rounds:
             terms = self.terms(round)
             signers = {member: self._consortium.parties[member].signer for member in terms.members}
             self._current, confirmations = generate(terms, signers, rng=self._rng)
             public = self._current[terms.members[0]].public
             verify_confirmations(terms, public, confirmations)
-            encryptor = self._encryptor = Encryptor(public, terms.reference, self._budget)
-            self._served = set()
-        self._served.add(round)
+            encryptor, self._epoch = Encryptor(public, terms.reference, self._budget), round
+            self._encryptor = encryptor
         return self._current, encryptor
 
     def terms(self, epoch: int) -> KeyTerms:
