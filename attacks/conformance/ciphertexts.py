@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from attacks.conformance.ballots import Ballots
 from attacks.conformance.lab import ENCRYPTED, TOY_BITS, Deviation, Lab, Outcome, reached
 from securefl.crypto.paillier import add_ciphertexts, decode_ciphertexts, encode_ciphertexts
+from securefl.crypto.plaintext_proof import proof_size
 from securefl.secagg.committed_messages import Upload, commit, upload
 from securefl.secagg.paillier_sum import shipped_options
 from securefl.types import ClientId
@@ -56,10 +57,11 @@ def negated_ciphertexts(lab: Lab) -> Outcome:
     cipher: Any = ballots.cipher
     public, count = cipher.encryptor.public, cipher.packing.plaintexts(ballots.length)
     others = [client for client in ballots.clients if client not in (VICTIM, CHEAT)]
-    bodies = [decode_ciphertexts(public, ballots.body(client), count=count) for client in others]
+    start = proof_size(cipher.encryptor)
+    bodies = [decode_ciphertexts(public, ballots.body(client)[start:], count=count) for client in others]
     total = add_ciphertexts(public, bodies)
     negated = encode_ciphertexts(public, [pow(int(c), -1, int(public.n_squared)) for c in total])
-    opened = ballots.open(replaced(ballots, negated))
+    opened = ballots.open(replaced(ballots, ballots.body(CHEAT)[:start] + negated))
     return reached(steps_of(ballots, VICTIM), opened.total.astype(np.float64), "the victim's vector")
 
 
@@ -79,7 +81,8 @@ def length_that_differs(lab: Lab) -> Outcome:
     """Commit to a vector of another length than everybody else's: chunks of the sum then belong to different coordinates."""
     ballots = Ballots(lab, lab.set_up())
     terms, signer = ballots.scheme.terms, ballots.scheme.parties[CHEAT].signer
-    body = ballots.cipher.encrypt(np.concatenate([ballots.inputs[CHEAT][:-1], ballots.inputs[CHEAT]]), rng=lab.rng)
+    longer = np.concatenate([ballots.inputs[CHEAT][:-1], ballots.inputs[CHEAT]])
+    body = ballots.cipher.encrypt(longer, me=CHEAT, rng=lab.rng)
     own = commit(terms, CHEAT, signer, length=2 * ballots.length - 1, body=body)
     ballots.commits[CHEAT] = own.encoded
     honest = [client for client in ballots.clients if client != CHEAT]

@@ -32,6 +32,7 @@ class Usage(IntEnum):
     EXPANSION = 18
     METRIC = 19
     GREETING = 20
+    PLAINTEXT_PROOF = 21
 
 
 def tag(wire_id: bytes, usage: Usage, *fields: bytes) -> bytes:

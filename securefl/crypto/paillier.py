@@ -177,10 +177,18 @@ def import_key(p: int, q: int, *, rng: Rng) -> PrivateKey:
 
 def uniform_unit(n: int, *, rng: Rng) -> Any:
     """Return a uniform unit modulo ``n`` as an mpz, by rejection."""
+    while True:
+        candidate = uniform_below(n, rng=rng)
+        if candidate > 1 and gmp().gcd(candidate, n) == 1:
+            return candidate
+
+
+def uniform_below(n: int, *, rng: Rng) -> Any:
+    """Return a uniform number in ``[0, n)`` as an mpz, by rejection."""
     size = (n.bit_length() + 7) // 8
     while True:
         candidate = gmp().mpz(int.from_bytes(rng.bytes(size), "big") >> (8 * size - n.bit_length()))
-        if 1 < candidate < n and gmp().gcd(candidate, n) == 1:
+        if candidate < n:
             return candidate
 
 
@@ -195,7 +203,7 @@ def _prime(bits: int, *, rng: Rng) -> int:
 class Encryptor:
     """A public key with its fixed-base table: what encrypts many plaintexts."""
 
-    __slots__ = ("_masks", "public")
+    __slots__ = ("_masks", "_modulus", "public")
 
     def __init__(self, public: PublicKey, *, exponent_bits: int = EXPONENT_BITS) -> None:
         """Compute the table; ``exponent_bits = public.bits // 2`` is the published half-length variant.
@@ -205,8 +213,13 @@ class Encryptor:
         """
         if not EXPONENT_BITS <= exponent_bits <= max(public.bits, EXPONENT_BITS) or exponent_bits % 8:
             raise ParameterError(f"exponent_bits={exponent_bits} must be a multiple of 8 from {EXPONENT_BITS} to {public.bits}")
-        self.public = public
+        self.public, self._modulus = public, gmp().mpz(public.n)
         self._masks = FixedBase(public.h, int(public.n_squared), exponent_size=exponent_bits // 8)
+
+    @property
+    def exponent_size(self) -> int:
+        """Bytes of a mask's exponent."""
+        return self._masks.exponent_size
 
     def encrypt(self, plaintexts: Iterable[int], *, rng: Rng) -> list[Any]:
         """Return a ciphertext for each signed plaintext of size under n/2.
@@ -214,13 +227,17 @@ class Encryptor:
         Raises:
             ParameterError: a plaintext is n/2 or more.
         """
-        n, n_squared, half = gmp().mpz(self.public.n), self.public.n_squared, self.public.n // 2
-        size, masks, ciphertexts = self._masks.exponent_size, self._masks, []
-        for plaintext in plaintexts:
-            if abs(plaintext) > half:
-                raise ParameterError("the plaintext must be smaller than half the modulus")
-            ciphertexts.append((1 + plaintext * n) * masks.power(rng.bytes(size)) % n_squared)
-        return ciphertexts
+        return [self.encrypt_with(plaintext, rng.bytes(self.exponent_size)) for plaintext in plaintexts]
+
+    def encrypt_with(self, plaintext: int, exponent: bytes) -> Any:
+        """Return the ciphertext under the mask ``h^exponent``, for whoever must know it: fresh, secret and used once.
+
+        Raises:
+            ParameterError: the plaintext is n/2 or more.
+        """
+        if abs(plaintext) > self.public.n // 2:
+            raise ParameterError("the plaintext must be smaller than half the modulus")
+        return (1 + plaintext * self._modulus) * self._masks.power(exponent) % self.public.n_squared
 
 
 def add_ciphertexts(public: PublicKey, vectors: Sequence[Sequence[Any]]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Modular powers in bulk: one exponent for many bases on all cores, and one product of many powers.
+"""Modular powers in bulk: one exponent for many bases on all cores, and one product of many powers, for batched proofs.
 
 NOT protected: time and memory access depend on the numbers; GMP's powers are not constant time.
 
@@ -7,12 +7,16 @@ Reference: [Pip76] Pippenger: On the evaluation of powers and related problems.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from securefl.crypto.fixed_base import gmp
+
+CHALLENGE_SIZE = 16
+"""Bytes of a proof's challenge and of a combination exponent: 2^-128 each."""
 
 _SMALLEST_BATCH = 8
 """Fewer powers than this are not worth a thread."""
@@ -28,6 +32,11 @@ def powers(bases: Sequence[Any], exponent: int, modulus: Any) -> list[Any]:
     with ThreadPoolExecutor(workers) as pool:
         done = pool.map(lambda part: gmp().powmod_base_list(part, exponent, modulus), parts)
         return [power for part in done for power in part]
+
+
+def batch_exponents(seed: bytes, count: int) -> list[bytes]:
+    """Return ``count`` exponents that ``seed``, a hash of the statements, fixes: they combine many statements into one."""
+    return [hashlib.sha256(seed + i.to_bytes(4, "big")).digest()[:CHALLENGE_SIZE] for i in range(count)]
 
 
 def product_of_powers(bases: Sequence[Any], exponents: Sequence[bytes], modulus: Any) -> Any:

@@ -25,12 +25,9 @@ from typing import Any
 
 from securefl.crypto.fixed_base import gmp
 from securefl.crypto.paillier import PublicKey, encode_ciphertexts, import_key, uniform_unit
-from securefl.crypto.powers import powers, product_of_powers
+from securefl.crypto.powers import CHALLENGE_SIZE, batch_exponents, powers, product_of_powers
 from securefl.errors import DecodeError, ParameterError, VerificationError
 from securefl.types import Rng
-
-CHALLENGE_SIZE = 16
-"""Bytes of a challenge and of a combination exponent: 2^-128 each."""
 
 _SLACK_BITS = 8 * CHALLENGE_SIZE + 128
 """How much longer the proof's mask is than what it hides: a challenge, and 128 bits of statistical distance."""
@@ -210,7 +207,7 @@ def _combine_for_proof(
     """
     n_squared = key.public.n_squared
     seed = _transcript(key, index, ciphertexts, partials)
-    exponents = [hashlib.sha256(seed + i.to_bytes(4, "big")).digest()[:CHALLENGE_SIZE] for i in range(len(ciphertexts))]
+    exponents = batch_exponents(seed, len(ciphertexts))
     left = product_of_powers(ciphertexts, exponents, n_squared)
     right = product_of_powers(partials, exponents, n_squared)
     return gmp().powmod(left, 4, n_squared), gmp().powmod(right, 2, n_squared)

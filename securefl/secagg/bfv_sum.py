@@ -54,7 +54,7 @@ class BfvCipher:
         rings = self.public.params.rings
         return _ciphertexts(self.public.params, length) * sum(4 + ring.maximum_size for ring in rings)
 
-    def encrypt(self, update: RingVector, *, rng: Rng) -> bytes:
+    def encrypt(self, update: RingVector, *, me: ClientId, rng: Rng) -> bytes:
         """Return the ciphertexts of ``update``, shape (d,), each with its length in front, padding slots random."""
         values = signed_values(update, self.quantizer)
         slots = self.public.params.degree

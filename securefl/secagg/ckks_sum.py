@@ -144,7 +144,7 @@ class CkksCipher:
         """Return the most bytes that the ciphertexts of ``length`` coordinates take."""
         return self.code.ciphertexts(length) * (4 + self.code.params.ring.maximum_size)
 
-    def encrypt(self, update: RingVector, *, rng: Rng) -> bytes:
+    def encrypt(self, update: RingVector, *, me: ClientId, rng: Rng) -> bytes:
         """Return the ciphertexts of ``update``, shape (d,), each with its length in front."""
         self.code.require_exact_weight(len(update))
         scale = self.code.precision(len(update)).scale

@@ -2,8 +2,10 @@
 
 1. *commit*: every client signs a commitment to its ciphertexts; the operator relays the list of all commitments.
 2. *upload*: a client that finds its own commitment in a list of at least the minimum sends its ciphertexts, signed together
-   with the hash of the list. From here nobody can choose a ciphertext that depends on another's: a late partner can neither
-   cancel nor copy.
+   with the hash of the list. From here nobody can choose a ciphertext that depends on another's in the same sum: a late
+   partner can neither cancel nor copy. What remains is a partner that builds on a ciphertext of *another* sum, which the
+   operator shows it: of an earlier round under the same key, or of a client to whom it gave an earlier list. Paillier's
+   uploads carry a proof against that; the lattice schemes take encryptors to be honest.
 3. *open*: the operator relays the survivors' uploads to the decryptors. Each decryptor verifies every signature and
    commitment, *computes the sum itself* and opens only that. A sum or a hash supplied by the operator is never decrypted.
    It refuses fewer survivors than the minimum, a second, different request in a round, and survivors whose sum, with the
@@ -89,8 +91,8 @@ class SumCipher(Protocol):
         """Return the most bytes that the ciphertexts of ``length`` coordinates take."""
         ...
 
-    def encrypt(self, update: RingVector, *, rng: Rng) -> bytes:
-        """Return the ciphertexts of ``update``, shape (d,).
+    def encrypt(self, update: RingVector, *, me: ClientId, rng: Rng) -> bytes:
+        """Return client ``me``'s ciphertexts of ``update``, shape (d,), with a proof where the scheme needs one.
 
         Raises:
             CapacityError: a coordinate is outside the range whose sum is proven not to wrap.
@@ -319,7 +321,7 @@ def begin_client(
         CapacityError: a coordinate is outside the range whose sum is proven not to wrap.
     """
     party.journal.begin(terms.channel.context.round)
-    body = cipher.encrypt(update, rng=rng)
+    body = cipher.encrypt(update, me=me, rng=rng)
     own = commit(terms, me, party.signer, length=len(update), body=body)
     return Continue(Committed(terms, party.signer, own, body), own.encoded)
 

@@ -9,11 +9,11 @@ its answer; it costs a full-length power for each ciphertext and decryptor (minu
 ``Decryption.SINGLE`` is the cheap configuration, in which one party could decrypt alone: it must be asked for by its name.
 
 NOT protected: a single decryptor can open whatever it is given; it is neither the operator nor a partner's data node, and its
-set-up says so in the warnings. It makes a new key every round: Paillier is malleable, and under one key a dishonest partner
-could mix ciphertexts of an earlier round, which the operator shows it, into its own. A threshold's key lives the run, so there
-that partner and the operator together learn linear combinations of old and new sums; and its dealer is trusted to have
-forgotten the key. A partner can encrypt any value: too large a one carries into the neighbouring coordinate. Decryptors learn
-the sum.
+set-up says so in the warnings. It makes a new key every round; a threshold's key lives the run, and its dealer is trusted to
+have forgotten it. Paillier is malleable, so every upload proves that its sender knows what is in it, in this round
+(:mod:`securefl.crypto.plaintext_proof`): a dishonest partner can't mix in a ciphertext that the operator shows it, of an
+earlier round or of a partner to whom it gave another list of commitments. A partner can encrypt any value: too large a one
+carries into the neighbouring coordinate. Decryptors learn the sum.
 """
 
 from __future__ import annotations
@@ -34,12 +34,10 @@ from securefl.quantize import Quantizer
 from securefl.secagg.base import DECRYPTOR_BASE, RoundContext
 from securefl.secagg.committed import CommittedScheme
 from securefl.secagg.committed_setup import Consortium, Founding, default_policy, found
-from securefl.secagg.paillier_cipher import PaillierCipher, PaillierOpener, ThresholdOpener
+from securefl.secagg.paillier_cipher import WIRE_ID, PaillierCipher, PaillierOpener, ThresholdOpener
 from securefl.secagg.policy import Policy
 from securefl.secagg.round_keys import RoundKeys
 from securefl.types import ClientId, Rng
-
-WIRE_ID = b"paillier/1"
 
 
 class Decryption(Enum):
@@ -112,11 +110,12 @@ class SingleSetup:
         announced = self.keys.announced(opener, context)
         if PublicKey.decode(announced).bits != self.options.bits:
             raise ParameterError(f"the announced Paillier key must have {self.options.bits} bits")
+        cipher = replace(opener.cipher, context=context)
         return PaillierSum(
             terms=self.consortium.terms(context, run_id=self.run_id, public_key=announced, answers=1),
-            cipher=opener.cipher,
+            cipher=cipher,
             parties=self.consortium.parties,
-            openers={self.keys.decryptor: opener},
+            openers={self.keys.decryptor: replace(opener, cipher=cipher)},
         )
 
 
@@ -144,12 +143,12 @@ class ThresholdSetup:
         Raises:
             ProtocolAbort: the context is of another run or roster.
         """
-        public = self.cipher.encode_key()
+        public, cipher = self.cipher.encode_key(), replace(self.cipher, context=context)
         return PaillierSum(
             terms=self.consortium.terms(context, run_id=self.run_id, public_key=public, answers=self.answers),
-            cipher=self.cipher,
+            cipher=cipher,
             parties=self.consortium.parties,
-            openers=self.openers,
+            openers={me: replace(opener, cipher=cipher) for me, opener in self.openers.items()},
         )
 
 

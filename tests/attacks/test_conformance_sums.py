@@ -135,8 +135,13 @@ def test_without_commitments_ciphertexts_are_copied(scheme: str, monkeypatch: py
 
 
 def test_without_commitments_ciphertexts_are_negated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paillier is malleable: the inverse of the others' product leaves the victim's vector alone in the sum."""
+    """Paillier is malleable: the inverse of the others' product leaves the victim's vector alone in the sum.
+
+    Two defences stand against it: the commitment, and the proof that a partner knows what it encrypted.
+    """
     monkeypatch.setattr("securefl.secagg.committed_messages.commitment_value", free_commitment)
+    assert outcome(ciphertexts.NEGATED, "paillier").reason.startswith("BAD_CIPHERTEXT")
+    monkeypatch.setattr("securefl.secagg.paillier_cipher.verify_plaintexts", lambda *proof, binding: None)
     assert outcome(ciphertexts.NEGATED, "paillier").result == "succeeded"
 
 

@@ -65,7 +65,7 @@ def aborts(reason: AbortReason, call: Callable[[], object], *, party: int | None
 
 def bodies_of(scheme: RlweSum) -> dict[ClientId, bytes]:
     """Honest ciphertexts of every client's vector."""
-    return {me: scheme.cipher.encrypt(VECTORS[me], rng=CountingRng(me)) for me in CLIENTS}
+    return {me: scheme.cipher.encrypt(VECTORS[me], me=me, rng=CountingRng(me)) for me in CLIENTS}
 
 
 @dataclass

@@ -39,7 +39,7 @@ def test_it_opens_what_plaintext_opens_bit_for_bit() -> None:
     setup, quantizer = make()
     vectors = {me: np.random.default_rng(me).integers(-(2**20), 2**20, 5000).astype("<i4").view("<u4") for me in CLIENTS}
     scheme = setup.round(RoundContext(run_id=RUN, round=3, roster_hash=setup.roster_hash, model_hash=bytes(32)))
-    bodies = {me: memoryview(scheme.cipher.encrypt(vector, rng=SystemRng())) for me, vector in vectors.items()}
+    bodies = {me: memoryview(scheme.cipher.encrypt(vector, me=me, rng=SystemRng())) for me, vector in vectors.items()}
     (opener,) = scheme.openers.values()
     total = np.frombuffer(opener.open(bodies, 5000, rng=SystemRng()), "<i8")
     ring = np.stack(list(vectors.values())).sum(axis=0, dtype=np.uint32)
@@ -58,7 +58,7 @@ def test_a_key_serves_one_round() -> None:
 def test_sixteen_bytes_a_coordinate_go_up() -> None:
     setup, _ = make()
     scheme = setup.round(RoundContext(run_id=RUN, round=1, roster_hash=setup.roster_hash, model_hash=bytes(32)))
-    body = scheme.cipher.encrypt(np.zeros(8192, dtype=np.uint32), rng=SystemRng())
+    body = scheme.cipher.encrypt(np.zeros(8192, dtype=np.uint32), me=ClientId(1), rng=SystemRng())
     assert len(body) <= scheme.cipher.maximum_body(8192)
     assert len(body) / 8192 < 16.5
 

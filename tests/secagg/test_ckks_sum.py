@@ -106,7 +106,7 @@ def test_a_key_for_three_releases_serves_three_rounds() -> None:
 def test_a_key_gives_no_more_than_its_releases() -> None:
     setup = make()
     scheme = setup.round(context(setup, 1))
-    body = scheme.cipher.encrypt(np.array([5, 1], dtype=np.uint32), rng=CountingRng())
+    body = scheme.cipher.encrypt(np.array([5, 1], dtype=np.uint32), me=ClientId(1), rng=CountingRng())
     bodies = {me: memoryview(body) for me in CLIENTS}
     (opener,) = scheme.openers.values()
     opener.open(bodies, 2, rng=CountingRng(1))

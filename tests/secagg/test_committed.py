@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stand_ins import CountingRng
 
 from securefl.crypto.paillier import add_ciphertexts, decode_ciphertexts, encode_ciphertexts
+from securefl.crypto.plaintext_proof import proof_size
 from securefl.errors import AbortReason, CapacityError, ParameterError, ProtocolAbort, SecureFLError, TooFewClients
 from securefl.quantize import Quantizer
 from securefl.secagg import bfv_sum, ckks_sum, paillier_sum
@@ -250,7 +251,8 @@ def test_the_negated_or_doubled_sum_of_the_others_is_refused() -> None:
     play = start(SETUPS["paillier"]())
     cipher: Any = play.scheme.cipher
     public, count = cipher.encryptor.public, cipher.packing.plaintexts(LENGTH)
-    bodies = {me: decode_ciphertexts(public, one.body, count=count) for me, one in play.uploads().items()}
+    start_of = proof_size(cipher.encryptor)
+    bodies = {me: decode_ciphertexts(public, one.body[start_of:], count=count) for me, one in play.uploads().items()}
     others = add_ciphertexts(public, [bodies[me] for me in CLIENTS[1:4]])
     negated = encode_ciphertexts(public, [pow(int(c), -1, int(public.n_squared)) for c in others])
     scaled = encode_ciphertexts(public, [int(c) ** 3 % int(public.n_squared) for c in bodies[CLIENTS[0]]])
@@ -338,8 +340,7 @@ def test_well_formed_ciphertexts_whose_sum_is_no_vector_end_the_round() -> None:
     play = start(SETUPS["paillier"]())
     cipher: Any = play.scheme.cipher
     terms, me, signer = play.scheme.terms, CLIENTS[4], play.scheme.parties[CLIENTS[4]].signer
-    too_large = cipher.encryptor.encrypt([1 << (32 * cipher.packing.slots)], rng=CountingRng())
-    body = encode_ciphertexts(cipher.encryptor.public, too_large)
+    body = cipher.encrypt_packed([1 << (32 * cipher.packing.slots)], me=me, rng=CountingRng())
     own = commit(terms, me, signer, length=LENGTH, body=body)
     play.commits[me] = own.encoded
     listed = play.commitments()
@@ -406,7 +407,7 @@ def test_a_value_whose_sum_could_wrap_is_not_encrypted(setup: Any) -> None:
     limit = QUANTIZER.max_weight * QUANTIZER.limit
     vector = np.array([limit + 1, 1], dtype=np.int32).view(np.uint32)
     with pytest.raises(CapacityError, match=f"{limit + 1} must be in"):
-        scheme.cipher.encrypt(vector, rng=CountingRng())
+        scheme.cipher.encrypt(vector, me=CLIENTS[0], rng=CountingRng())
 
 
 @pytest.mark.parametrize("name", sorted(SETUPS))

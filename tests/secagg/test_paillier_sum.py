@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
 from stand_ins import CountingRng
 
+from securefl.crypto.plaintext_proof import proof_size
 from securefl.errors import DecodeError, ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg import run_round
@@ -56,18 +58,18 @@ def test_a_64_bit_ring_is_exact() -> None:
 
 def test_eight_bytes_a_coordinate_go_up() -> None:
     context = RoundContext(run_id=RUN, round=1, roster_hash=setup().roster_hash, model_hash=bytes(32))
-    cipher = setup().round(context).cipher
-    assert cipher.maximum_body(63_000) == 1000 * 512
+    cipher: Any = setup().round(context).cipher
+    assert cipher.maximum_body(63_000) == 1000 * 512 + proof_size(cipher.encryptor)
+    assert proof_size(cipher.encryptor) < 400
 
 
 def test_a_partner_that_encrypts_too_large_a_value_is_noticed_only_at_the_top_slot() -> None:
     """What the docstring says is not protected: the carry changes the neighbour, and only the top slot's overflow shows."""
     opener = setup().keys.opener(1)
-    packing, encryptor = opener.cipher.packing, opener.cipher.encryptor
-    size = encryptor.public.ciphertext_size
+    packing, cipher = opener.cipher.packing, opener.cipher
 
     def opened(plaintext: int) -> np.ndarray:
-        body = int(encryptor.encrypt([plaintext], rng=CountingRng())[0]).to_bytes(size, "big")
+        body = cipher.encrypt_packed([plaintext], me=CLIENTS[0], rng=CountingRng())
         return np.frombuffer(opener.open({CLIENTS[0]: memoryview(body)}, packing.slots, rng=CountingRng()), "<i8")
 
     assert opened(5 + (7 << 32))[:2].tolist() == [5, 7]
@@ -98,7 +100,7 @@ def test_a_ciphertext_of_an_earlier_round_is_worth_nothing_in_a_later_one() -> N
     vector = np.array([41, 1], dtype=np.uint32)
     old, new = (setup().round(context) for context in contexts)
     assert old.terms.key_hash != new.terms.key_hash
-    bodies = {CLIENTS[0]: memoryview(old.cipher.encrypt(vector, rng=CountingRng()))}
+    bodies = {CLIENTS[0]: memoryview(old.cipher.encrypt(vector, me=CLIENTS[0], rng=CountingRng()))}
     (old_opener,), (new_opener,) = old.openers.values(), new.openers.values()
     assert np.frombuffer(old_opener.open(bodies, 2, rng=CountingRng()), "<i8").tolist() == [41, 1]
     with pytest.raises(DecodeError):
@@ -111,8 +113,8 @@ def test_slots_left_over_are_random() -> None:
     vector = np.array([41, 1], dtype=np.uint32)
     rests = []
     for seed in (1, 2):
-        body = opener.cipher.encrypt(vector, rng=CountingRng(seed))
-        plaintext = opener.key.decrypt(int.from_bytes(body[:size], "big"))
+        body = opener.cipher.encrypt(vector, me=CLIENTS[0], rng=CountingRng(seed))
+        plaintext = opener.key.decrypt(int.from_bytes(body[-size:], "big"))
         rests.append(opener.cipher.packing.unpack([plaintext], 63)[2:])
     assert np.count_nonzero(rests[0] == rests[1]) == 0
 
@@ -120,9 +122,9 @@ def test_slots_left_over_are_random() -> None:
 def test_a_ciphertext_that_is_no_unit_names_its_sender() -> None:
     opener = setup().keys.opener(7001)
     public = opener.cipher.encryptor.public
-    good = opener.cipher.encrypt(np.array([1, 1], dtype=np.uint32), rng=CountingRng())
-    bad = (3 * public.n).to_bytes(public.ciphertext_size, "big")
-    bodies = {me: memoryview(bad if me == CLIENTS[2] else good) for me in CLIENTS}
+    good = {me: opener.cipher.encrypt(np.array([1, 1], dtype=np.uint32), me=me, rng=CountingRng()) for me in CLIENTS}
+    bad = good[CLIENTS[2]][: -public.ciphertext_size] + (3 * public.n).to_bytes(public.ciphertext_size, "big")
+    bodies = {me: memoryview(body) for me, body in {**good, CLIENTS[2]: bad}.items()}
     with pytest.raises(BadCiphertextError, match="not a unit") as caught:
         opener.open(bodies, 2, rng=CountingRng())
     assert caught.value.party == CLIENTS[2]

@@ -37,7 +37,7 @@ class RlweCipher:
         """Return the bytes of the ciphertexts of ``length`` coordinates: always exactly this many."""
         return body_size(self.budget, self.budget.elements(length))
 
-    def encrypt(self, update: RingVector, *, rng: Rng) -> bytes:
+    def encrypt(self, update: RingVector, *, me: ClientId, rng: Rng) -> bytes:
         """Return the ciphertexts of ``update``, shape (d,): unused slots of the last element random, canaries zero.
 
         Raises:
