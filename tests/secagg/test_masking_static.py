@@ -144,7 +144,7 @@ def test_a_round_number_that_the_ratchet_refuses_does_not_end_the_run() -> None:
 @pytest.mark.parametrize("options", [MaskingOptions(sum_tags=2), MaskingOptions(neighbours=2, circle_threshold=2)])
 def test_what_static_masking_does_not_have_is_refused_and_not_left_out_silently(options: MaskingOptions) -> None:
     clients = [ClientId(i) for i in range(1, 7)]
-    with pytest.raises(ParameterError, match="static masking has neither"):
+    with pytest.raises(ParameterError, match="static masking has none"):
         set_up_static(
             clients, quantizer=Quantizer(clip=1.0, scale_bits=8), run_id=RUN, rng=HashRng("static"), options=options
         )

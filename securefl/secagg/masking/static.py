@@ -237,7 +237,7 @@ def set_up_static(
     signed = make_roster(identities, quantizer, MaskingOptions() if options is None else options)
     roster = signed.roster
     if roster.sum_tags or roster.neighbours:
-        raise ParameterError(f"sum_tags={roster.sum_tags}, neighbours={roster.neighbours} must be 0: static masking has neither")
+        raise ParameterError(f"sum_tags={roster.sum_tags}, neighbours={roster.neighbours} must be 0: static masking has none")
     context = RoundContext(run_id=run_id, round=0, roster_hash=roster.hash, model_hash=bytes(32))
     channel = Channel(wire_id=WIRE_ID, context=context, keys=roster.keys)
     secrets = {client: agreement.generate_secret(rng=rng) for client in identities}
