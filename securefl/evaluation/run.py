@@ -22,7 +22,7 @@ from securefl.evaluation.artefacts import ARM_FILE as ARM_FILE
 from securefl.evaluation.artefacts import PREDICTIONS_FILE, seed_folder
 from securefl.evaluation.toolkit import toolkit_record
 from securefl.federation.gate import Audit, require_clearance
-from securefl.files import alone, exists, in_memory
+from securefl.files import exists, in_memory
 from securefl.learning.family import with_graphs
 from securefl.recipes import needed_arm
 from securefl.records import ArmRecord, DataRecord, PartnerRecord, RunRecord, read_record, write_record
@@ -132,7 +132,7 @@ def run(
     again. Call it inside ``securefl.files.in_memory(out / "arms")`` to train the arms in several calls.
 
     Raises:
-        InputError: the folder or the arms can't be used (see :func:`open_run`, :func:`ordered`), or another process is at it.
+        InputError: the folder or the arms can't be used (see :func:`open_run`, :func:`ordered`).
         ProtocolAbort: a protocol stopped; nothing of that arm is kept as finished.
         VerificationError: the data are private and ``audit`` does not clear this config; nothing was begun.
     """
@@ -141,8 +141,7 @@ def run(
     open_run(out, dataset, config, ephemeral=ephemeral)
     complete = all((arm_folder(out, arm) / ARM_FILE).exists() for arm in arms)
     records = []
-    # A second process would take the arm up as one that was killed, and release its rounds again without paying for them.
-    with alone(out), in_memory(out / "arms") if ephemeral else nullcontext():
+    with in_memory(out / "arms") if ephemeral else nullcontext():
         dataset = with_graphs(dataset, config.model, None if ephemeral else out / GRAPHS_FILE, progress)
         for arm in arms:
             if only is not None and arm not in only:

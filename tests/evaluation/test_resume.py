@@ -16,12 +16,9 @@ from stand_ins import TINY_BITS, CountingRng, make_dataset
 
 from securefl.config import DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.dp.ledger import read_ledger
-from securefl.errors import InputError
 from securefl.errors import BudgetExceededError, InputError
 from securefl.evaluation.arms import run_arm
 from securefl.evaluation.artefacts import MODEL_FILE, RESUME, seed_folder
-from securefl.evaluation.run import open_run, run
-from securefl.files import alone
 from securefl.files import alone
 from securefl.learning.model import Model
 from securefl.records import ArmRecord
@@ -86,15 +83,6 @@ def test_a_resumed_private_arm_is_paid_once(tmp_path: Path, arm: str, private: b
     assert sorted(before) == ["partner-1.jsonl", "partner-2.jsonl", "partner-3.jsonl"]
     assert all(len(read_ledger(ledgers / name).releases) == 1 for name in before)
     assert record.rounds == 4
-
-
-def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
-    """The second would find a private arm begun, and so paid for, and draw and send noise of its own."""
-    asked = config("masking+partner-dp")
-    open_run(tmp_path / "run", make_dataset(), asked)
-    with alone(tmp_path / "run"), pytest.raises(InputError, match="in use by another process"):
-        run(make_dataset(), asked, tmp_path / "run", rng=CountingRng())
-    assert not list((tmp_path / "run").rglob("*.jsonl"))
 
 
 def test_a_copy_of_a_private_training_is_not_what_was_paid_for(tmp_path: Path) -> None:
