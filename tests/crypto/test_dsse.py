@@ -81,7 +81,9 @@ def test_no_ed25519_signature_is_no_signature() -> None:
             dsse.verify(json.dumps(content | {"signatures": kept}).encode())
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"[" * 100_000, b'{"payloadType": "x", "payload": "!", "signatures": []}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"[" * 100_000, b'{"payloadType": "x", "payload": "!", "signatures": []}']
+)
 def test_what_is_no_envelope_is_refused(content: bytes) -> None:
     with pytest.raises(DecodeError):
         dsse.verify(content)
