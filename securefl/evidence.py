@@ -48,7 +48,7 @@ class ProtocolRecord(Record):
     transcript: str = Field(description="the file's name inside the run")
     wire_id: str
     suite: tuple[str, ...] = Field((), description="ciphers, curves, rings and key sizes")
-    decryptor: Literal["none", "single", "threshold"] = Field("none", description="who can open what is uploaded")
+    decryptor: Literal["open", "none", "single", "threshold"] = Field("none", description="who can open what is uploaded")
     signed: bool
     parties: int
     threshold: int | None = None

@@ -28,11 +28,13 @@ ONE_KEY = "single-decryptor"
 """How every scheme's own warning begins where one party holds the whole decryption key."""
 SAFE_PAILLIER_BITS = 3072
 """128-bit security (NIST SP 800-57 part 1); 2048 bits are 112."""
-Decryptor = Literal["none", "single", "threshold"]
+Decryptor = Literal["open", "none", "single", "threshold"]
 
 
 def decryptor_of(arm: ArmRecord) -> Decryptor:
-    """Return who can open what is uploaded: nobody, one party alone, or a threshold of the partners together."""
+    """Return who can open what is uploaded: the operator as it comes, nobody, one party alone, or a threshold of partners."""
+    if arm.scheme == "plaintext":
+        return "open"
     if any(note.startswith(ONE_KEY) for note in arm.notes) or arm.scheme in ("ckks", "bfv"):
         return "single"
     return "threshold" if arm.scheme in ("paillier", "rlwe") else "none"

@@ -1,4 +1,4 @@
-"""Tables of what the verdicts rest on: the call's questions, protocols, openings, privacy budgets, sweeps, prices, inputs."""
+"""Tables of what the verdicts rest on: the questions asked, protocols, openings, privacy budgets, sweeps, prices, inputs."""
 
 from __future__ import annotations
 
@@ -10,32 +10,41 @@ from securefl.report.conformance import ONE_KEY, decryptor_of
 from securefl.report.numbers import DASH, count, decimal, key, leak_title, money, seconds, setting, signed, small, title
 from securefl.report.prices import HOUR
 from securefl.report.tables import Cell, Table, arm_cell, number, text
-from securefl.report.verdicts import options
+from securefl.report.verdicts import Finding, Judged, options
 from securefl.report.words import Question, words
 
 _OPENERS = {
+    "open": ("the operator", "every upload comes in the clear"),
     "none": ("nobody", "no decryption key exists"),
     "single": ("one party alone", "it could open every partner's update"),
     "threshold": ("a threshold of the partners", "together, and nobody else"),
 }
 
 
-def question_table(report: ReportRecord) -> Table:
-    """Return the call's questions, the views that answer each, and what came of them."""
+def question_table(report: ReportRecord, judged: Sequence[Judged]) -> Table:
+    """Return the questions that are asked, the views that answer each, and what came of them."""
     rows = []
     for question in words().questions:
         views = [v for v in report.verdicts if v.view in question.views]
-        told = ", ".join(f"{v.view} {v.verdict}" for v in views) or question.where
+        mine = [one for one in judged if _fits(one.attack, question)]
+        told = ", ".join(f"{v.view} {v.verdict}" for v in views) or "; ".join([*_counted(mine), question.where])
         rows.append((
             text(question.ask, question.note, kind="plain"),
             text(", ".join(question.views) or DASH),
             text(told),
             text(_passing(report, question.views) if views else DASH),
-            number(_ran(report.attacks, question), count(_ran(report.attacks, question))),
+            number(len(mine), count(len(mine))) if views or mine else text(DASH),
         ))  # fmt: skip
-    heads = ("The call asks", "Views", "Verdict, worst option", "Options that pass there", "#Results")
-    return Table(name="questions", caption="The call's questions and the views that answer them", heads=heads, rows=tuple(rows),
+    heads = ("What is asked", "Views", "Verdict, worst option", "Options that pass there", "#Results")
+    return Table(name="questions", caption="The questions, and the views that answer them", heads=heads, rows=tuple(rows),
                  sortable=False)  # fmt: skip
+
+
+def _counted(judged: Sequence[Judged]) -> list[str]:
+    """Return how many of some results are above their limit, where there are any."""
+    above = sum(one.finding is Finding.ABOVE for one in judged)
+    open_ = sum(one.finding not in (Finding.ABOVE, Finding.WITHIN) for one in judged)
+    return [f"{above} of {len(judged)} results above a limit, {open_} not settled"] if judged else []
 
 
 def _passing(report: ReportRecord, views: Sequence[str]) -> str:
@@ -44,10 +53,8 @@ def _passing(report: ReportRecord, views: Sequence[str]) -> str:
     return ", ".join(arm for arm in choice if all((arm, view) in passed for view in views)) or "none"
 
 
-def _ran(attacks: Iterable[AttackRecord], question: Question) -> int:
-    fitting = tuple(map(key, question.attacks)) or ("",)
-    views = question.views or tuple(words().views)
-    return sum(a.status == "run" and a.view in views and key(a.name).startswith(fitting) for a in attacks)
+def _fits(attack: AttackRecord, question: Question) -> bool:
+    return attack.view in question.views or key(attack.name).startswith(tuple(map(key, question.attacks)))
 
 
 def protocols_table(report: ReportRecord) -> Table:
@@ -59,7 +66,7 @@ def protocols_table(report: ReportRecord) -> Table:
         rows.append((
             text(shown.arm, shown.wire_id),
             text("; ".join(shown.suite)),
-            text(who, what, kind="alarm" if shown.decryptor == "single" else ""),
+            text(who, what, kind="alarm" if shown.decryptor in ("open", "single") else ""),
             text(f"{shown.threshold} of {shown.parties}" if shown.threshold else f"{shown.parties} partners", _policy(shown)),
             number(shown.messages, count(shown.messages), f"{count(shown.rounds)} rounds, {count(shown.bytes)} bytes"),
             text("signed" if shown.signed else "not signed", "" if shown.signed else "the chain alone was checked"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from securefl.records import ArmRecord, ReportRecord, VerdictRecord
+from securefl.report.conformance import decryptor_of
 from securefl.report.numbers import decimal, percent, title
 from securefl.report.sections import cleared, joined
 from securefl.report.verdicts import options
@@ -39,14 +40,17 @@ def answer(report: ReportRecord) -> Answer:
         headline = f"{stay} within the risk appetite in every view that was tested: {joined(clear)}."
         # A view that nobody tested is no pass, so neither is the page.
         tone = "inconclusive" if untested else "pass"
+    elif not choice:
+        headline = "There is no option to judge: no arm of this run hides a partner's update from the operator."
+        tone = "inconclusive"
     else:
         headline = "No option stays within the risk appetite in every view that was tested."
         tone = "fail" if any(_views(report, arm, "fail") for arm in choice) else "inconclusive"
     sentences = [_consequence(report, clear, untested)]
     if choice and not clear:
-        sentences.append(_nearest(report, choice))
+        sentences.append(f"Nearest to it is {_nearest(report, choice)}: {_standing(report, _nearest(report, choice))}.")
     sentences += _others(report, [arm for arm in choice if arm not in clear]) if clear else []
-    return Answer(headline=headline, tone=tone, sentences=(*sentences, _performance(report, clear)))
+    return Answer(headline=headline, tone=tone, sentences=(*sentences, *_performance(report, choice, clear)))
 
 
 def _views(report: ReportRecord, arm: str, verdict: str) -> list[str]:
@@ -65,13 +69,12 @@ def _consequence(report: ReportRecord, clear: Sequence[str], untested: Sequence[
 
 
 def _nearest(report: ReportRecord, choice: Sequence[str]) -> str:
-    """Return the option with the fewest views against it, and what stands against it."""
+    """Return the option with the fewest views against it."""
     def against(arm: str) -> tuple[int, int]:
         failed = len(_views(report, arm, "fail"))
         return failed, len(report.verdicts) - failed - len(_views(report, arm, "pass"))
 
-    arm = min(choice, key=against)
-    return f"Nearest to it is {arm}: {_standing(report, arm)}."
+    return min(choice, key=against)
 
 
 def _standing(report: ReportRecord, arm: str) -> str:
@@ -88,20 +91,27 @@ def _others(report: ReportRecord, rest: Sequence[str]) -> list[str]:
     return [*told, f"Not settled, or not tested everywhere: {joined(unsettled)}."] if unsettled else told
 
 
-def _performance(report: ReportRecord, clear: Sequence[str]) -> str:
-    """Return in one sentence what training alone, the best option and all data pooled reach."""
-    arms = {arm.name: arm for arm in report.arms}
-    choice = options(report.arms)
+def _performance(report: ReportRecord, choice: Sequence[str], clear: Sequence[str]) -> tuple[str, ...]:
+    """Return in one sentence what training alone, the option to think of, the best one and all data pooled reach.
+
+    The option to think of is the best within the appetite, or the one nearest to it: safe and worse than alone is no bargain.
+    """
     if not choice:
-        return "No arm of this run aggregates updates, so there is no option to judge."
+        return ()
+    arms = {arm.name: arm for arm in report.arms}
     ranked = sorted((arms[name] for name in choice), key=lambda arm: -arm.performance.mean)
-    within = [arm for arm in ranked if arm.name in clear][:1]
+    shared = [arm for arm in ranked if decryptor_of(arm) != "single"] or ranked
+    within = [arm for arm in ranked if arm.name in clear]
+    safest = within[0] if within else arms[_nearest(report, choice)]
+    role = "the best within the appetite" if within else "the nearest to the appetite"
     parts = [f"{decimal(arms['standalone'].performance.mean)} training alone"] if "standalone" in arms else []
-    parts += [f"{_reach(arm)}, the best within the appetite" for arm in within]
-    parts += [f"{_reach(ranked[0])}, the best of all options"] if ranked[0] not in within else []
+    parts.append(f"{_reach(safest)}, {role}")
+    if shared[0] is not safest:
+        keyless = "" if shared == ranked else " that no single party could open"
+        parts.append(f"{_reach(shared[0])}, the best of all options{keyless}")
     if "pooled" in arms:
         parts.append(f"{decimal(arms['pooled'].performance.mean)} if all data were pooled, which nobody may do")
-    return f"What it is worth ({title(ranked[0].performance.metric)}): {'; '.join(parts)}."
+    return (f"What it is worth ({title(safest.performance.metric)}, where 1 is perfect): {'; '.join(parts)}.",)
 
 
 def _reach(arm: ArmRecord) -> str:

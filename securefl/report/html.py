@@ -178,7 +178,7 @@ def _tables(report: ReportRecord, judged: Sequence[Judged]) -> dict[str, tables.
         "config": tables.config_table(report),
         "limits": tables.limits_table(report),
         "options": options_table(report, judged),
-        "question": question_table(report),
+        "question": question_table(report, judged),
         "sweep": sweep_table(report),
         "protocols": protocols_table(report),
         "deviations": deviations_table(report),

@@ -21,6 +21,7 @@ _NAMES = {
     "single_compound_recall": "one compound's own bits found",
     "membership_loss": "membership by loss",
     "membership_rmia": "membership by RMIA",
+    "membership_extremity": "membership by extreme predictions",
     "membership_lira": "membership by LiRA",
     "trajectory_fedmia": "trajectory by FedMIA",
     "single_partner_recall": "one partner's own bits found",
@@ -164,7 +165,16 @@ def outcome(attack: AttackRecord) -> str:
     parts = [f"{attack.k:,} of {attack.n:,}"] if attack.k is not None and attack.n is not None else []
     span = interval(attack.metric, attack.ci_low, attack.ci_high, counted=counted)
     parts.append(f"95{PERCENT} interval {span}" if attack.ci_low is not None else span)
-    return f"{title(attack.metric or '')} {figure(attack.metric, attack.value, counted=counted)} ({'; '.join(parts)})"
+    return f"{_measured(attack.metric or '', figure(attack.metric, attack.value, counted=counted))} ({'; '.join(parts)})"
+
+
+def _measured(metric: str, shown: str) -> str:
+    """Return a metric and its figure as a sentence says them: who has met no ROC curve has met false alarms."""
+    rate = re.fullmatch(r"tpr_at_fpr_(\d+(?:_\d+)?)(?:pct)?", key(metric))
+    if rate is None:
+        return f"{title(metric)} {shown}"
+    alarms = "no false alarm" if rate[1] == "0" else f"{rate[1].replace('_', '.')}{PERCENT} false alarms"
+    return f"{shown} of the members found at {alarms}"
 
 
 def seconds(value: float | None) -> str:

@@ -3,7 +3,8 @@
 The rule judges each attack that ran against the appetite's limit for its view and metric, with the attack's own 95 %
 interval: *fail* if the interval lies above the limit, *pass* if it lies under it and the controls held, else *inconclusive*.
 A view without an attack that ran is *not tested*, which is never a pass. The worst attack decides for an arm in a view, and
-the worst option for the view. Options are the arms that aggregate updates and don't pool private data.
+the worst option for the view. Options are the arms that aggregate updates, don't pool private data and aren't the undefended
+reference, on which every attack has to succeed: it would speak for every view and say nothing of the protocols.
 
 A pass says that these attacks, at this strength and sample size, stayed under the limit. It isn't a proof that no other
 attack would not; intervals are per attack and not corrected for their number.
@@ -18,6 +19,7 @@ from enum import IntEnum
 from securefl.records import ArmRecord, AttackRecord, AuditRecord, ConformanceRecord, ControlRecord, VerdictRecord, View
 from securefl.report.appetite import VIEWS, Appetite
 from securefl.report.numbers import figure, key, outcome, title
+from securefl.report.words import words
 
 REFERENCE_ARM = "plaintext"
 """Every attack must succeed here to prove that it works: its controls count for all arms."""
@@ -32,7 +34,8 @@ RULE = (
     "under it. An arm passes a view if every attack that ran there is within its limit and the controls held; it fails if one "
     "attack is above; everything else is inconclusive. A deviation from the protocol that succeeds fails its view. V5, the "
     "view of those who deviate, passes if deviations were played and all were refused or came to nothing; any other view needs "
-    "a measured attack. A view takes the verdict of its worst option. No attack and no deviation: not tested."
+    "a measured attack. A view takes the verdict of its worst option. Plaintext is none: every attack has to succeed there. "
+    "No attack and no deviation: not tested."
 )
 
 
@@ -78,8 +81,8 @@ def concerns(control: ControlRecord, arm: str, view: View) -> bool:
 
 
 def options(arms: Iterable[ArmRecord]) -> tuple[str, ...]:
-    """Return the arms among which a consortium can choose: they aggregate, and pool no private data."""
-    return tuple(arm.name for arm in arms if arm.scheme is not None and not arm.forbidden)
+    """Return the arms among which a consortium can choose: they aggregate, pool no private data, and aren't the reference."""
+    return tuple(arm.name for arm in arms if arm.scheme is not None and not arm.forbidden and arm.name != REFERENCE_ARM)
 
 
 def _finding(attack: AttackRecord, limit: float | None, undermined: bool) -> Finding:
@@ -127,7 +130,7 @@ def judge_all(attacks: Iterable[AttackRecord], appetite: Appetite, controls: Seq
 def told(judged: Judged) -> str:
     """Return an attack, arm, release and figure in one clause."""
     attack = judged.attack
-    return f"{title(attack.name)} on {attack.arm} (release {attack.release}): {outcome(attack)}"
+    return f"{title(attack.name)} on {attack.arm}, {words().released[attack.release]}: {outcome(attack)}"
 
 
 _FINDINGS: dict[Finding, str] = {

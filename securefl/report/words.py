@@ -32,7 +32,7 @@ class ArmWords(Section):
 
 
 class Question(Section):
-    """A question of the call: the views that answer it, or where else the answer stands; ``attacks`` narrow what counts."""
+    """What a consortium asks: the views that answer it, or where else the answer stands; ``attacks`` narrow what counts."""
 
     ask: str
     views: tuple[str, ...] = ()
@@ -52,6 +52,7 @@ class Words(Section):
     losses: dict[str, str]
     meanings: dict[str, str]
     releases: dict[str, str]
+    released: dict[str, str]
     questions: tuple[Question, ...]
     pictures: dict[str, str]
     triggers: tuple[str, ...]

@@ -88,6 +88,7 @@ def test_a_report_is_refused_over_a_broken_transcript(tmp_path: Path) -> None:
         ("ckks", (), "single"),
         ("paillier", (), "threshold"),
         ("paillier", ("single-decryptor: one party holds the whole Paillier key",), "single"),
+        ("plaintext", (), "open"),
     ],
 )
 def test_who_can_decrypt(name: str, notes: tuple[str, ...], expected: str) -> None:
@@ -231,8 +232,8 @@ def test_the_table_of_options_comes_from_the_sweep(full: Page) -> None:
 def test_sections_of_the_issue_are_there(full: Page) -> None:
     text = full.visible()
     for part in (
-        "Recommended setting", "Ledger of releases", "Cryptographic conformance", "At the scale of the call",
-        "What the call asks", "Reproducing it", "It has to be made again", "By applicability domain",
+        "Recommended setting", "Ledger of releases", "Cryptographic conformance", "At a stated scale",
+        "What is asked, and where the answer stands", "Reproducing it", "It has to be made again", "By applicability domain",
         "Certainty of predictions", "Subgroups",
         "What was not run, and why", "Glossary", "mask reuse", "round number was used before", "0.2 to 0.4",
     ):  # fmt: skip

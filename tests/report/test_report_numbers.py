@@ -8,9 +8,10 @@ from types import ModuleType
 
 import pytest
 
+from securefl.records import AttackRecord
 from securefl.report import json_schema, numbers, sections
 from securefl.report.figures import curves
-from securefl.report.numbers import DASH, decimal, figure, interval, percent, seconds, small
+from securefl.report.numbers import DASH, decimal, figure, interval, outcome, percent, seconds, small
 
 
 @pytest.mark.parametrize("module", [numbers, sections, curves, json_schema])
@@ -33,6 +34,22 @@ def test_an_area_is_no_share() -> None:
     assert figure("exact", 0.5) == "50.0\u00a0%"
     assert interval("auc", 0.4, 0.6) == "0.400\u00a0to\u00a00.600"
     assert interval("exact", None, 0.6) == "no interval"
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        ("tpr_at_fpr_1pct", "50.0\u00a0% of the members found at 1\u00a0% false alarms (1 of 2"),
+        ("tpr_at_fpr_0_1pct", "50.0\u00a0% of the members found at 0.1\u00a0% false alarms (1 of 2"),
+        ("tpr_at_fpr_0", "50.0\u00a0% of the members found at no false alarm (1 of 2"),
+        ("exact", "recovered exactly 50.0\u00a0% (1 of 2"),
+    ],
+)
+def test_a_rate_is_told_without_a_researchers_words(metric: str, told: str) -> None:
+    attack = AttackRecord(
+        name="x", view="V4", arm="a", release="model", status="run", metric=metric, value=0.5, k=1, n=2, ci_low=0.1, ci_high=0.9
+    )
+    assert outcome(attack).startswith(told)
 
 
 def test_labels_that_would_overlap_move_apart_and_keep_their_order() -> None:

@@ -89,7 +89,7 @@ def test_the_interval_decides(appetite: Appetite, low: float | None, high: float
 def test_the_reason_names_attack_arm_release_figure_interval_and_limit(appetite: Appetite) -> None:
     found = of_view(appetite, [attack(0.28, 0.46, value=0.367, k=44, n=120)], [control()])
     assert found.arm == "masking"
-    for part in ("recovery", "masking", "exposed", "36.7", "44 of 120", "28.0", "46.0", "10.0"):
+    for part in ("recovery", "masking", "on a deliberately small batch", "36.7", "44 of 120", "28.0", "46.0", "10.0"):
         assert part in found.because
 
 
