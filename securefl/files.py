@@ -97,6 +97,19 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         raise InputError(f"can't write {path}: {error.strerror}") from error
 
 
+def made(folder: Path) -> Path:
+    """Return ``folder``, made where it is not there.
+
+    Raises:
+        InputError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't make {folder}: {error.strerror}") from error
+    return folder
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep ``folder`` for this process while the block runs; the system lets go of it also when the process is killed.

@@ -109,20 +109,35 @@ class PrivacyLedger:
         """
         with _locked(self._path) as handle:
             state = _verified(_whole_lines(handle), self._path)
-            after = composed([one.mechanism for one in (*state.releases, *releases)], delta=state.budget.delta)
-            if after.upper > state.budget.epsilon * (1 + SLACK):
-                raise BudgetExceededError(
-                    f"{state.budget.partner}: epsilon={after.upper:.4g} after this release must be <= {state.budget.epsilon:g} "
-                    f"(delta={state.budget.delta:g}, {len(state.releases)} releases before)"
-                )
+            after = _within(state, releases)
             previous = state.last_hash
             for release in releases:
                 previous = _append(handle, previous, release_json(release))
         return after
 
+    def require(self, releases: Sequence[Release]) -> Spent:
+        """Return what would be spent after ``releases``, without recording them; errors as for :meth:`spend`."""
+        return _within(self.state(), releases)
+
     def state(self) -> LedgerState:
         """Return the verified content."""
         return read_ledger(self._path)
+
+
+def _within(state: LedgerState, releases: Sequence[Release]) -> Spent:
+    """Return what is spent after ``releases``.
+
+    Raises:
+        BudgetExceededError: it is more than the budget.
+    """
+    budget = state.budget
+    after = composed([one.mechanism for one in (*state.releases, *releases)], delta=budget.delta)
+    if after.upper > budget.epsilon * (1 + SLACK):
+        raise BudgetExceededError(
+            f"{budget.partner}: epsilon={after.upper:.4g} after this release must be <= {budget.epsilon:g} "
+            f"(delta={budget.delta:g}, {len(state.releases)} releases before)"
+        )
+    return after
 
 
 def read_ledger(path: Path) -> LedgerState:

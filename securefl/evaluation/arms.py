@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -44,14 +45,14 @@ from securefl.evaluation.cost import Meter, cost_record
 from securefl.evaluation.ephemeral import aggregated_only
 from securefl.evaluation.predictions import save_predictions
 from securefl.evaluation.single_task import single_task
-from securefl.evaluation.spending import Training, arm_privacy, charge, require_price
+from securefl.evaluation.spending import UNOPENED, Training, arm_privacy, charge, metrics_stay, require_price
 from securefl.evaluation.unannotated import predict_pairs
 from securefl.federation.keeper import Keeper
 from securefl.federation.protocols import options_for
 from securefl.federation.references import train_alone, train_pooled
 from securefl.federation.releases import RoundTrace, Trained
 from securefl.federation.training import train_federated
-from securefl.files import is_in_memory
+from securefl.files import alone, is_in_memory, made
 from securefl.learning.family import inputs_of, layout_for, layout_of
 from securefl.learning.local import limit_threads
 from securefl.learning.model import Model, predict
@@ -112,26 +113,29 @@ def run_arm(
     it says of single partners and assays, and nothing else does.
 
     Raises:
-        InputError: a partner can't train, a file can't be written, or the arm's warm start is not finished.
+        InputError: a partner can't train, a file can't be written, another process trains this arm, or the arm's warm start is
+            not finished.
         ParameterError: a bound of the config does not fit the model or the partners.
         BudgetExceededError: the privacy budget is too small for any noise.
         ProtocolAbort: a party stopped a round; the arm is not finished.
     """
     job = Job(dataset=dataset, arm=arm, config=config.for_arm(arm), arms=arms, rng=rng, progress=progress)
     require_price(arm, recipe_of(arm), job.config)
-    (job.folder / ARM_FILE).unlink(missing_ok=True)
-    meter = Meter()
-    outcome = _trainer_of(arm)(job)
-    for seed, prediction in zip(job.seeds, outcome.predictions, strict=True):
-        save_predictions(seed_folder(job.folder, seed) / PREDICTIONS_FILE, dataset, prediction)
-    record = _record(job, outcome, meter)
-    if is_in_memory(job.folder):
-        record = aggregated_only(record)
-    write_record(record, job.folder / ARM_FILE)
-    for seed in job.seeds:
-        # The arm has its result: what a killed one would have gone on from is of no use any more.
-        _keeper(job, seed).remove()
-    return record
+    # A second process would take the arm up as one that was killed, and release its rounds again without paying for them.
+    with nullcontext() if is_in_memory(job.folder) else alone(made(job.folder)):
+        (job.folder / ARM_FILE).unlink(missing_ok=True)
+        meter = Meter()
+        outcome = _trainer_of(arm)(job)
+        for seed, prediction in zip(job.seeds, outcome.predictions, strict=True):
+            save_predictions(seed_folder(job.folder, seed) / PREDICTIONS_FILE, dataset, prediction)
+        record = _record(job, outcome, meter)
+        if is_in_memory(job.folder):
+            record = aggregated_only(record)
+        write_record(record, job.folder / ARM_FILE)
+        for seed in job.seeds:
+            # The arm has its result: what a killed one would have gone on from is of no use any more.
+            _keeper(job, seed).remove()
+        return record
 
 
 def _trainer_of(arm: str) -> Callable[[Job], Outcome]:
@@ -249,7 +253,10 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None]) -> 
 def _keeper(job: Job, seed: int) -> Keeper:
     """Return the keeper of one training; each partner's part lies in its own folder."""
     own = [partner_folder(job.folder, seed, number) / RESUME for number in range(len(job.dataset.partners))]
-    what = f"{job.arm} {seed} {job.config.sha256} {job.dataset.sha256}"
+    # A copy of a private training would release the same rounds again, under other noise and unpaid: it begins anew.
+    recipe = recipe_of(job.arm)
+    place = f" {job.folder.resolve()}" if recipe and recipe.privacy else ""
+    what = f"{job.arm} {seed} {job.config.sha256} {job.dataset.sha256}{place}"
     return Keeper(seed_folder(job.folder, seed) / RESUME, own, identity=hashlib.sha256(what.encode()).hexdigest())
 
 
@@ -314,8 +321,6 @@ def _notes(job: Job, trained: Trained) -> tuple[str, ...]:
         notes += [_PRIVATE_NOTES[recipe.privacy.unit], "no validation score, no clip count is opened; the last round is taken"]
         if job.config.dp.refit_heads:
             notes.append("heads were fitted by their partners without noise at the end: epsilon is of what leaves a partner")
-        if _metrics_stay(job, recipe):
-            notes.append("its metrics stay at the partners: no epsilon prices them")
         if not isfinite(job.config.dp.epsilon):
             notes.append("epsilon is infinite: clipped alike, without noise and without a guarantee")
     return tuple(notes)
@@ -326,11 +331,6 @@ _PRIVATE_NOTES = {
     Unit.PARTNER: "each partner's share of integer noise is inside the sum; all partners weigh the same",
     Unit.CENTRAL: "a trusted aggregator sees every update and adds the noise: for comparison only",
 }
-
-
-def _metrics_stay(job: Job, recipe: Recipe | None) -> bool:
-    """Return whether an arm promises privacy of private data: no epsilon prices its metrics, so nobody opens them."""
-    return job.config.data.private and recipe is not None and recipe.privacy is not None
 
 
 def _warm_start(job: Job, recipe: Recipe | None) -> str | None:
@@ -362,18 +362,20 @@ def _guard(job: Job, first: Trained | None) -> str:
 
 def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
     recipe, trained = recipe_of(job.arm), outcome.trained
+    stays, private = metrics_stay(recipe, job.config), recipe is not None and recipe.privacy is not None
     entry = Entry(
         dataset=job.dataset, arm=job.arm, arms=job.arms, seeds=job.seeds, predictions=outcome.predictions, trained=trained,
-        opened=not _metrics_stay(job, recipe),
+        opened=not stays,
     )  # fmt: skip
     found = assess(entry, config=job.config.metrics, rng=job.rng)
     first = trained[0] if trained and job.arm != STANDALONE else None
-    # Noise inside the sum is no error of the sum; a private arm's clip counts stay at the partners.
+    # Noise inside the sum is no error of the sum; a private arm's clip and support counts stay at the partners.
     noised = recipe is not None and recipe.privacy is not None and recipe.privacy.unit is not Unit.RECORD
     errors = [one.max_abs_error for one in trained if one.max_abs_error is not None and not noised]
     bounds = [one.quantization_bound for one in trained if one.quantization_bound is not None and not noised]
-    clipped = [one.clipped for one in trained if one.clipped is not None and not (recipe and recipe.privacy)]
-    withheld = {job.dataset.partners[p]: int(rows.sum()) for p, rows in (first.withheld or {}).items()} if first else {}
+    clipped = [one.clipped for one in trained if one.clipped is not None and not private]
+    rows = (first.withheld or {}) if first and not private else {}
+    withheld = {job.dataset.partners[partner]: int(held.sum()) for partner, held in rows.items()}
     return ArmRecord(
         name=job.arm,
         scheme=recipe.scheme if recipe else None,
@@ -392,8 +394,8 @@ def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
         max_abs_aggregate_error=max(errors, default=None),
         quantization_bound=max(bounds, default=None),
         clipped=sum(clipped) if clipped else None,
-        withheld_bits=sum(withheld.values()) if recipe and recipe.guarded else None,
+        withheld_bits=sum(withheld.values()) if recipe and recipe.guarded and not private else None,
         withheld_bits_per_partner=withheld,
         departures=_departures(job.dataset, first),
-        notes=outcome.notes,
+        notes=(*outcome.notes, *(UNOPENED if stays else ())),
     )

@@ -8,9 +8,10 @@ refused, unless that budget is infinite, which is the partners' own written word
 single-task references release nothing.
 
 What is priced is what leaves a partner for the operator: its noised updates. Clip counts, support counts, losses and scores of
-a private arm stay at the partner or with the auditor of the simulation; on private data so do its metrics. The auditor's
-own reports, attacks included, are no release as long as they stay with the auditor; publish them, and they must be charged
-like everything else.
+a private arm stay at the partner or with the auditor of the simulation; on private data so do the metrics of every arm, the
+references that release nothing else included, unless the total is infinite (:func:`metrics_stay`). The auditor's own reports,
+attacks included, are no release as long as they stay with the auditor; publish them, and they must be charged like everything
+else.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from securefl.types import Rng
 
 HARMLESS = ("standalone", "single-task")
 """References that release nothing: every partner trains by itself."""
+UNOPENED = ("its metrics stay at the partners: no epsilon prices them",)
+"""The note of an arm whose :func:`metrics_stay`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,17 +141,28 @@ def require_price(arm: str, recipe: Recipe | None, config: RunConfig) -> None:
         raise ParameterError("dp.ledgers must be set: a ledger inside one run does not know what another run has spent")
 
 
+def metrics_stay(recipe: Recipe | None, config: RunConfig) -> bool:
+    """Return whether nobody opens an arm's metrics: the data are private, and no epsilon prices metrics.
+
+    Those of a model without a promise, a partner's own one included, are opened where an infinite total says that nothing is
+    guaranteed.
+    """
+    promised = recipe is not None and recipe.privacy is not None
+    return config.data.private and (promised or config.dp.total_epsilon != inf)
+
+
 def charge(privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: RunConfig, training: Training) -> None:
     """Put a whole training on every partner's ledger before it begins; an arm without privacy on public data has none.
 
     Raises:
-        BudgetExceededError: a partner's budget doesn't allow it; it must not begin.
+        BudgetExceededError: a partner's budget doesn't allow it; it must not begin, and no ledger was charged.
         VerificationError, InputError: a ledger is broken or can't be written.
     """
     # An ephemeral run of public data leaves no file: its arm is an alternative, and its noise was solved for its own budget.
     if not config.data.private and (recipe.privacy is None or is_in_memory(training.folder)):
         return
     record_level = recipe.privacy.unit is Unit.RECORD if recipe.privacy else config.dp.unit != "partner"
+    asked: list[tuple[PrivacyLedger, Release]] = []
     for number, (name, mechanism) in enumerate(zip(dataset.partners, privacy.mechanisms, strict=True), start=1):
         budget = Budget(
             partner=name,
@@ -164,7 +178,12 @@ def charge(privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: Run
             mechanism=mechanism,
             clipping_norm=privacy.clipping_norm,
         )
-        PrivacyLedger(_path(number, config, training), budget).spend([release])
+        asked.append((PrivacyLedger(_path(number, config, training), budget), release))
+    # Nobody pays for a training that somebody else's budget stops.
+    for ledger, release in asked:
+        ledger.require([release])
+    for ledger, release in asked:
+        ledger.spend([release])
 
 
 def _budget(config: RunConfig, mechanism: Mechanism) -> float:

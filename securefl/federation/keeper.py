@@ -2,7 +2,9 @@
 
 Each state is whole: what a round is about to put into the sum is kept before anything leaves a partner. Whoever goes on sends
 the same updates again, so nothing is released twice: a private round's noise is drawn once, and what the ledger was charged for
-is what leaves. (A sum may be opened twice, of the same inputs under fresh masks: the same value.) Without noise every later
+is what leaves. (A sum may be opened twice, of the same inputs under fresh masks: the same value, as long as the same partners
+survive. Where they don't, the two differ by one partner's input with its own share of noise alone. And a folder that somebody
+puts back to an earlier state trains its rounds again, under other noise and unpaid.) Without noise every later
 state follows from an earlier one, so not every round is written: writing takes a tenth of the time at most, and a long round is
 always kept. Exact protocols then end with the very bits of a run that nobody interrupted; ckks has an error of its own.
 

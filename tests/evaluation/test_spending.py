@@ -12,7 +12,8 @@ from stand_ins import CountingRng, make_dataset
 
 from securefl.chem.dataset import Dataset
 from securefl.config import DataConfig, DpConfig, FederationConfig, GuardConfig, ModelConfig, RunConfig
-from securefl.dp.ledger import read_ledger
+from securefl.dp.composition import FixedPrice
+from securefl.dp.ledger import PrivacyLedger, Release, read_ledger
 from securefl.errors import BudgetExceededError, InputError, ParameterError
 from securefl.evaluation.arms import run_arm
 from securefl.evaluation.run import arm_folder
@@ -109,7 +110,44 @@ def test_on_private_data_arms_compose_until_the_budget_is_spent(dataset: Dataset
     for run in (tmp_path, tmp_path / "another-run"):
         with pytest.raises(BudgetExceededError):
             train(dataset, "dp=3", chosen, run)
-    assert not (tmp_path / "arms" / "dp=4").exists()
+    assert not list((tmp_path / "arms" / "dp=4").iterdir())
+
+
+def test_on_private_data_nobody_opens_the_metrics_of_a_partners_own_models_either(tmp_path: Path) -> None:
+    """They are figures of private compounds, from models without noise: under a finite total they would be unpriced."""
+    five = make_dataset(compounds=400, bits=64, tasks_each=6, partners=5)
+    shared = {"total_epsilon": 4.5, "ledgers": str(tmp_path / "ledgers")}
+    for name, chosen, opened in (
+        ("public", config(), True),
+        ("private", config(private=True, **shared), False),
+        ("private, no total", config(private=True), False),
+        ("private, nothing guaranteed", config(private=True, **shared | {"total_epsilon": inf}), True),
+    ):
+        record = train(five, "standalone", chosen, tmp_path / name)
+        assert (record.consortium is not None) == opened, name
+        assert any("metrics stay" in note for note in record.notes) != opened
+        if record.consortium:
+            assert any(metric.released for metric in record.consortium.metrics)
+
+
+def test_a_private_arm_publishes_no_count_of_withheld_rows(dataset: Dataset, tmp_path: Path) -> None:
+    record = train(dataset, "masking+guard+partner-dp", config(), tmp_path)
+    assert (record.withheld_bits, record.withheld_bits_per_partner) == (None, {})
+    plain = train(dataset, "masking+guard", config(), tmp_path)
+    assert plain.withheld_bits == sum(plain.withheld_bits_per_partner.values()) > 0
+
+
+def test_nobody_pays_for_a_training_that_another_partners_budget_stops(dataset: Dataset, tmp_path: Path) -> None:
+    ledgers = tmp_path / "ledgers"
+    chosen = config(private=True, total_epsilon=4.5, ledgers=str(ledgers))
+    train(dataset, "dp=1", chosen, tmp_path)
+    last = PrivacyLedger(ledgers / "partner-3.jsonl", read_ledger(ledgers / "partner-3.jsonl").budget)
+    last.spend([Release(what="query", arm="none", data="00", mechanism=FixedPrice(epsilon=3.0))])
+    before = {path.name: path.read_bytes() for path in ledgers.iterdir()}
+    for _ in range(2):
+        with pytest.raises(BudgetExceededError, match="partner 2"):
+            train(dataset, "dp=2", chosen, tmp_path)
+    assert {path.name: path.read_bytes() for path in ledgers.iterdir()} == before
 
 
 def test_unpriced_arms_are_refused_on_private_data_before_anything_is_written(dataset: Dataset, tmp_path: Path) -> None:
