@@ -12,7 +12,6 @@ private ones is the auditor's judgement.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -25,6 +24,7 @@ from securefl.config import RunConfig, audit_sha256
 from securefl.crypto import dsse
 from securefl.errors import DecodeError, InputError, MissingExtraError, VerificationError
 from securefl.evidence import ClearanceRecord
+from securefl.files import parse_json
 from securefl.recipes import recipe_of
 from securefl.records import View
 from securefl.secagg.roster import SignedRoster
@@ -82,7 +82,7 @@ def read_clearance(verified: dsse.Verified) -> ClearanceRecord:
         DecodeError: the payload is no such statement.
     """
     try:
-        statement = json.loads(verified.payload)
+        statement = parse_json(verified.payload)
         kinds = (verified.payload_type, statement["_type"], statement["predicateType"])
         if kinds != (PAYLOAD_TYPE, STATEMENT_TYPE, PREDICATE_TYPE):
             raise DecodeError(f"the envelope holds {kinds}, not the statement of a report")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,12 @@ from securefl.federation.keeper import STATE_FILE, Keeper
 from securefl.federation.releases import RoundTrace, Trained
 from securefl.federation.sum_noise import SumNoise, sum_noise
 from securefl.federation.training import train_federated
+from securefl.files import write_bytes
 from securefl.learning.layout import trunk_layout
+from securefl.secagg import RoundResult, run_round
+from securefl.secagg.base import Setup
+from securefl.secagg.rounds import encode_input
+from securefl.types import ClientId, FloatVector
 
 PARTNERS = 5
 KILLED = 3
@@ -129,6 +136,54 @@ def test_a_noised_round_is_sent_again_as_it_was_drawn(five: Dataset, tmp_path: P
         np.testing.assert_array_equal(again[0].updates[client], sent)
         assert not np.array_equal(fresh[KILLED - 1].updates[client], sent), "the control draws its own noise"
     np.testing.assert_array_equal(again[0].result.total, first[-1].result.total)
+
+
+class Wire:
+    """Kills a training at its n-th durable step, and notes what its partners had put on the wire by then, sum by sum."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kill: int) -> None:
+        self.sent: dict[int, dict[ClientId, bytes]] = {}
+        self.steps, self._kill = 0, kill
+        monkeypatch.setattr("securefl.federation.keeper.write_bytes", self._write)
+        monkeypatch.setattr("securefl.federation.training.run_round", self._run_round)
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps == self._kill:
+            raise KilledError
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._step()
+        write_bytes(path, data)
+
+    def _run_round(self, setup: Setup, updates: Mapping[ClientId, FloatVector], **asked: Any) -> RoundResult:
+        self._step()
+        encode = asked["encode"] or encode_input
+        weights, quantizer = asked["weights"], asked["quantizer"]
+        self.sent[asked["round"]] = {me: encode(u, weights[me], quantizer, me)[0].tobytes() for me, u in updates.items()}
+        self._step()
+        return run_round(setup, updates, **asked)
+
+
+@pytest.mark.parametrize("noised", [False, True])
+def test_killed_at_any_durable_step_nothing_is_sent_twice_in_two_ways(
+    five: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noised: bool
+) -> None:
+    """Between any two writes, before a sum and after it: what both runs sent for one sum is the same, bit for bit."""
+    asked = config(hidden=(4,), rounds=2).model_copy(update={"dp": DpConfig(rounds=2, epsilon=50.0, update_norm=1.0)})
+    noise = sum_noise(asked, length=trunk_layout(256, (4,)).size, parties=PARTNERS)[0] if noised else None
+    counting = Wire(monkeypatch, 0)
+    train(five, asked, keeper(tmp_path / "counted"), noise=noise)
+    assert counting.steps == (18 if noised else 22)  # two snapshots of seven files; before and after each sum (scores too)
+    for step in range(1, counting.steps + 1):
+        first = Wire(monkeypatch, step)
+        with pytest.raises(KilledError):
+            train(five, asked, keeper(tmp_path / str(step)), noise=noise)
+        second = Wire(monkeypatch, 0)
+        train(five, asked, keeper(tmp_path / str(step)), noise=noise, rng=7)
+        assert sorted({**first.sent, **second.sent}) == sorted(counting.sent)
+        for number, sent in first.sent.items():
+            assert second.sent.get(number, sent) == sent, f"killed at step {step}: sum {number} was sent in two ways"
 
 
 def test_private_state_lies_in_the_partners_own_folders(five: Dataset, tmp_path: Path) -> None:
