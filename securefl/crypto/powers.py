@@ -40,23 +40,25 @@ def batch_exponents(seed: bytes, count: int) -> list[bytes]:
 
 
 def product_of_powers(bases: Sequence[Any], exponents: Sequence[bytes], modulus: Any) -> Any:
-    """Return the product of ``base^exponent``; exponents are big-endian and of one length (buckets of a byte each).
+    """Return the product of ``base^exponent``; exponents are big-endian and of one length ([Pip76], a bucket for each digit).
 
     >>> int(product_of_powers([3, 5], [bytes([2]), bytes([3])], 1000003))
     1125
     """
+    bits = 8 * len(exponents[0]) if exponents else 0
+    width = min(range(1, 13), key=lambda width: -(-bits // width) * (len(bases) + (2 << width)))
+    numbers = [int.from_bytes(exponent, "big") for exponent in exponents]
     result = gmp().mpz(1)
-    for position in range(len(exponents[0]) if exponents else 0):
-        result = gmp().powmod(result, 256, modulus)
-        buckets: dict[int, Any] = {}
-        for base, exponent in zip(bases, exponents, strict=True):
-            digit = exponent[position]
-            buckets[digit] = buckets[digit] * base % modulus if digit in buckets else base
+    for shift in reversed(range(0, bits, width)):
+        result = gmp().powmod(result, 1 << width, modulus)
+        buckets = [gmp().mpz(1)] * (1 << width)
+        for base, number in zip(bases, numbers, strict=True):
+            digit = number >> shift & (1 << width) - 1
+            buckets[digit] = buckets[digit] * base % modulus
         # The bucket of digit j must come in j times: running products from the top do that with two products a digit.
         running = window = gmp().mpz(1)
-        for digit in range(255, 0, -1):
-            if digit in buckets:
-                running = running * buckets[digit] % modulus
+        for bucket in reversed(buckets[1:]):
+            running = running * bucket % modulus
             window = window * running % modulus
         result = result * window % modulus
     return result
