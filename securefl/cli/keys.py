@@ -35,6 +35,9 @@ def create(path: KeyFile, sealed: Sealed = False) -> None:
 
       securefl keys create acme.key --passphrase
     """
+    for public in (Path(f"{path}{PUBLIC_SUFFIX}"), Path(f"{path}{PUBLIC_SUFFIX}{SECOND_SUFFIX}")):
+        if public.exists() and not path.exists():
+            raise InputError(f"public key {public} exists: it may be somebody's, or that of a key that was moved")
     secret = passphrase(confirm=True) if sealed else None
     shown = create_key(path, rng=SystemRng(), passphrase=secret)
     write_public(path, sealed_with=secret)

@@ -10,6 +10,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 PIPE_WIDTH = 160
 
@@ -28,7 +29,8 @@ def emit_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
         numeric = isinstance(rows[0][key], (int, float))
         table.add_column(key.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for row in rows:
-        table.add_row(*(shown(value) for value in row.values()))
+        # A name in a roster or transcript is text, not mark-up.
+        table.add_row(*(Text(shown(value)) for value in row.values()))
     console = Console()
     # A pipe or a log has no width: what a program would cut off is worse than a long line.
     (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(table)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,19 @@ def create_key(path: Path, *, rng: Rng, passphrase: Secret | None = None) -> str
     Raises:
         InputError: the file exists (a key is never overwritten) or can't be written.
     """
-    if path.exists():
-        raise InputError(f"key {path} exists: a key is never overwritten")
     key = SigningKey.generate(rng=rng)
-    save_key(key, path, rng=rng, passphrase=passphrase)
+    try:
+        # An empty file takes the name: of two who make a key there at once, one finds it taken.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError as error:
+        raise InputError(f"key {path} exists: a key is never overwritten") from error
+    except OSError as error:
+        raise InputError(f"can't write {path}: {error.strerror}") from error
+    try:
+        save_key(key, path, rng=rng, passphrase=passphrase)
+    except InputError:
+        path.unlink(missing_ok=True)
+        raise
     return fingerprint(key.verify_key)
 
 

@@ -191,7 +191,7 @@ def _read_head(content: dict[str, Any]) -> TranscriptHead:
         raise ValueError(f"the first line is not of format {FORMAT!r}")
     signed = content["signed_roster"]
     return TranscriptHead(
-        wire_id=content["wire_id"].encode(),
+        wire_id=_printable(content["wire_id"]).encode(),
         run_id=bytes.fromhex(content["run_id"]),
         roster_hash=bytes.fromhex(content["roster_hash"]),
         signed=None if signed is None else parse_roster(signed),
@@ -208,7 +208,7 @@ def _read_rounds(contents: Sequence[dict[str, Any]]) -> Iterator[RecordedRound]:
             Recorded(
                 sender=ClientId(_whole(content["sender"], 2)),
                 receiver=ClientId(_whole(content["receiver"], 2)),
-                phase=str(content["phase"]),
+                phase=_printable(content["phase"]),
                 data=data[content.get("same_as", content["sequence"])],
                 size=_whole(content["size"], 8),
                 sha256=bytes.fromhex(content["sha256"]),
@@ -231,6 +231,13 @@ def _whole(value: Any, size: int) -> int:
     """Return the integer ``value``, if it is one that ``size`` bytes hold."""
     if type(value) is not int or not 0 <= value < 1 << (8 * size):
         raise ValueError(f"{value!r} must be a whole number of {size} bytes")
+    return value
+
+
+def _printable(value: Any) -> str:
+    """Return the text ``value``, if it can be shown on a terminal as it is."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{value!a} must be printable text")
     return value
 
 

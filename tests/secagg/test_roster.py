@@ -18,7 +18,7 @@ from securefl.quantize import Quantizer
 from securefl.secagg.keyfile import create_key, load_key
 from securefl.secagg.policy import Policy
 from securefl.secagg.roster import Auditor, Partner, Roster, SignedRoster, load_roster, roster_content, save_roster
-from securefl.types import ClientId, Secret, SystemRng
+from securefl.types import ClientId, Rng, Secret, SystemRng
 
 KEYS = {ClientId(i): SigningKey.generate(rng=HashRng(f"partner {i}")) for i in range(1, 6)}
 
@@ -183,6 +183,24 @@ def test_a_key_file_is_private_and_comes_back(tmp_path: Path, passphrase: Secret
     assert (key.seed().expose().hex() in path.read_text()) is (passphrase is None)
     with pytest.raises(InputError, match="never overwritten"):
         create_key(path, rng=SystemRng())
+
+
+def test_of_two_who_make_a_key_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between looking whether the file is there and writing it, the other one's key was overwritten."""
+    path = tmp_path / "key.json"
+    generate = SigningKey.generate
+
+    def meanwhile(*, rng: Rng) -> SigningKey:
+        monkeypatch.setattr(SigningKey, "generate", generate)
+        create_key(path, rng=SystemRng())
+        return generate(rng=rng)
+
+    monkeypatch.setattr(SigningKey, "generate", meanwhile)
+    with pytest.raises(InputError, match="never overwritten"):
+        create_key(path, rng=SystemRng())
+    load_key(path)
+    with pytest.raises(InputError, match="can't write"):
+        create_key(tmp_path / "absent" / "key.json", rng=SystemRng())
 
 
 def test_a_sealed_key_needs_its_passphrase(tmp_path: Path) -> None:

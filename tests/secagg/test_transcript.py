@@ -304,8 +304,12 @@ def test_a_message_cannot_be_kept_without_what_it_said(tmp_path: Path, phase: st
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("round", 1 << 32), ("round", -1), ("round", 1.0), ("sender", 70_000), ("size", True), ("size", 3)]
-)
+    ("field", "value"),
+    [
+        ("round", 1 << 32), ("round", -1), ("round", 1.0), ("sender", 70_000), ("size", True), ("size", 3), ("phase", 5),
+        ("phase", "\x1b[2K"),
+    ],
+)  # fmt: skip
 def test_a_number_outside_its_field_is_no_entry(tmp_path: Path, field: str, value: object) -> None:
     path = tmp_path / "run.jsonl"
     write(path, make_setup(), rounds=1)
