@@ -146,6 +146,7 @@ class SecaggConfig(Section):
     ring_bits: Literal[32, 64] = 32
     paillier_bits: int = Field(3072, ge=2048)
     paillier_decryption: Literal["threshold", "single-decryptor"] = "threshold"
+    paillier_exponent: Literal["short", "half-length"] = "short"
     paillier_max_parameters: int = Field(50_000, ge=1)
     he_rounds: int = Field(3, ge=1)
 

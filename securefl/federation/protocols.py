@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from securefl.config import SecaggConfig
+from securefl.crypto.paillier import EXPONENT_BITS
 from securefl.errors import InputError, ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg import schemes
 from securefl.secagg.base import Setup
-from securefl.secagg.paillier_sum import Decryption, PaillierOptions
+from securefl.secagg.paillier_sum import HALF_LENGTH, Decryption, PaillierOptions
 from securefl.types import ClientId, Rng
 
 RUN_ID_SIZE = 32
@@ -46,7 +47,10 @@ def options_for(scheme: str, config: SecaggConfig) -> object | None:
     """Return the options of ``scheme`` in a run, ``None`` for its defaults."""
     if scheme != "paillier":
         return None
-    return PaillierOptions(bits=config.paillier_bits, decryption=Decryption(config.paillier_decryption))
+    exponent_bits = EXPONENT_BITS if config.paillier_exponent == "short" else HALF_LENGTH
+    return PaillierOptions(
+        bits=config.paillier_bits, exponent_bits=exponent_bits, decryption=Decryption(config.paillier_decryption)
+    )
 
 
 def set_up(scheme: str, clients: Sequence[ClientId], *, quantizer: Quantizer, rng: Rng, options: object | None = None) -> Setup:

@@ -39,6 +39,9 @@ from securefl.secagg.policy import Policy
 from securefl.secagg.round_keys import RoundKeys
 from securefl.types import ClientId, Rng
 
+HALF_LENGTH = 0
+"""Asks for exponents of half the modulus's length, as published."""
+
 
 class Decryption(Enum):
     """Who can decrypt."""
@@ -53,7 +56,7 @@ class PaillierOptions:
 
     Attributes:
         bits: of the modulus; under 3072 the set-up warns.
-        exponent_bits: of the masks' exponents; 0 is the published half-length variant, about five times slower.
+        exponent_bits: of the masks' exponents; :data:`HALF_LENGTH` is the published variant, about five times slower.
         policy: thresholds; the smallest one that tolerates a colluding partner where it is ``None``.
         decryption: one holder of the key, or the policy's threshold of the partners.
         safe_primes: for a threshold's modulus, of ``bits / 2`` bits each; made by the dealer (a minute or more) where ``None``.
@@ -184,6 +187,7 @@ def _single(
         setup_seconds=time.process_time() - started,
         warnings=(
             "single-decryptor: one party holds the whole Paillier key and could open any single update it is given",
+            _exponent(options),
             *_short_key(options.bits),
         ),
     )
@@ -209,6 +213,7 @@ def _threshold(
         warnings=(
             "trusted-dealer: the Paillier key was dealt by one party, which is trusted to have forgotten it",
             *_shipped_key(options),
+            _exponent(options),
             *_short_key(key.public.bits),
         ),
     )
@@ -238,6 +243,14 @@ def _fresh_opener(options: PaillierOptions, quantizer: Quantizer, *, rng: Rng) -
 def _cipher(public: PublicKey, options: PaillierOptions, quantizer: Quantizer) -> PaillierCipher:
     encryptor = Encryptor(public, exponent_bits=options.exponent_bits or public.bits // 2)
     return PaillierCipher(encryptor, Packing.for_modulus(public.bits, slot_bits=quantizer.ring_bits), quantizer)
+
+
+def _exponent(options: PaillierOptions) -> str:
+    """What the masks' exponents rest on, and their price."""
+    if options.exponent_bits == HALF_LENGTH:
+        return "half-length exponents: composite residuosity alone is assumed; encryption takes five times as long"
+    assumed = "that short powers can't be told from uniform ones is assumed, beside composite residuosity"
+    return f"{options.exponent_bits}-bit exponents: {assumed}; half-length ones don't need that and take five times as long"
 
 
 def _shipped_key(options: PaillierOptions) -> tuple[str, ...]:

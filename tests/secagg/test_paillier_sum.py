@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from stand_ins import CountingRng
 
+from securefl.config import SecaggConfig
 from securefl.crypto.plaintext_proof import proof_size
 from securefl.errors import DecodeError, ParameterError
+from securefl.federation.protocols import options_for
 from securefl.quantize import Quantizer
 from securefl.secagg import run_round
 from securefl.secagg.base import RoundContext
 from securefl.secagg.committed import BadCiphertextError
-from securefl.secagg.paillier_sum import Decryption, PaillierOptions, SingleSetup, set_up
+from securefl.secagg.paillier_sum import HALF_LENGTH, Decryption, PaillierOptions, SingleSetup, set_up
 from securefl.types import ClientId, SystemRng
 
 CLIENTS = tuple(ClientId(i) for i in range(1, 6))
@@ -85,13 +87,22 @@ def test_key_lengths_outside_their_bounds_are_refused_and_short_ones_named() -> 
 
 
 def test_the_published_half_length_exponent_can_be_chosen() -> None:
-    options = PaillierOptions(decryption=Decryption.SINGLE, bits=2048, exponent_bits=0)
+    options = PaillierOptions(decryption=Decryption.SINGLE, bits=2048, exponent_bits=HALF_LENGTH)
     half = set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(), options=options)
+    assert "composite residuosity alone" in " ".join(half.warnings)
+    assert "320-bit exponents: that short powers" in " ".join(setup().warnings)
     updates = {me: np.array([0.5, -0.25]) for me in CLIENTS}
     result = run_round(
         half, updates, weights=dict.fromkeys(CLIENTS, 3), round=1, model_hash=bytes(32), rng=SystemRng(), quantizer=QUANTIZER
     )
     assert result.total.tolist() == [7.5, -3.75]
+
+
+@pytest.mark.parametrize(("named", "bits"), [("short", 320), ("half-length", HALF_LENGTH)])
+def test_a_run_chooses_the_exponent_by_name(named: Literal["short", "half-length"], bits: int) -> None:
+    options = options_for("paillier", SecaggConfig(paillier_exponent=named))
+    assert isinstance(options, PaillierOptions)
+    assert options.exponent_bits == bits
 
 
 def test_a_ciphertext_of_an_earlier_round_is_worth_nothing_in_a_later_one() -> None:
