@@ -39,6 +39,8 @@ TINY = 1e-12
 STEEP = 20.0
 LEAST_NOISE = 0.25
 """Below a quarter of a clipping norm the accountants' grids grow without end: that much noise is taken anyway."""
+HOPELESS = 100.0
+LEAST_DELTA = 1e-13
 ORDERS = (*range(2, 64), *(2**x for x in range(6, 12)))
 """Whole orders alone: they have a closed form, fractional ones a series that takes a hundred times as long."""
 
@@ -82,7 +84,10 @@ def _loose_orders() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class PrvAccountant:
-    """Opacus's PRV accountant: numerical composition by FFT, an upper bound within ``error`` of the exact value."""
+    """Opacus's PRV accountant: numerical composition by FFT, an upper bound within ``error`` of the exact value.
+
+    Out of its range it is the Renyi bound: see :func:`prv_epsilon`.
+    """
 
     name: ClassVar[str] = "Opacus PRV"
     error: float = 0.01
@@ -93,12 +98,21 @@ class PrvAccountant:
 
 
 def prv_epsilon(mechanisms: Sequence[SampledGaussian], *, delta: float, error: float = 0.01) -> float:
-    """Return the upper end of the PRV accountant's interval for all ``mechanisms`` together."""
-    accountant = PRVAccountant()
-    accountant.history = [(one.noise_multiplier, one.sampling_rate, one.steps) for one in mechanisms]
+    """Return an upper bound of epsilon for all ``mechanisms`` together: the upper end of the PRV accountant's interval.
+
+    Where its grid grows without end (an epsilon over 100) or its floating point has too few digits (a delta under 1e-13) it is
+    the Renyi bound, and never more than that.
+    """
+    history = [(one.noise_multiplier, one.sampling_rate, one.steps) for one in mechanisms]
+    renyi, accountant = RDPAccountant(), PRVAccountant()
+    renyi.history = accountant.history = history
     # At sampling rate 1 it takes log(1 - q) = -inf, which is the right limit.
     with np.errstate(divide="ignore"), _loose_orders():
-        return float(accountant.get_epsilon(delta=delta, eps_error=error))
+        bound = float(renyi.get_privacy_spent(delta=delta, alphas=ORDERS)[0])
+        if bound <= HOPELESS and delta >= LEAST_DELTA:
+            bound = min(bound, float(accountant.get_epsilon(delta=delta, eps_error=error)))
+    # A delta that is large enough alone needs no epsilon, and the bounds go on below zero.
+    return max(0.0, bound)
 
 
 class RdpAccountant:

@@ -23,7 +23,7 @@ from dp_accounting.pld import privacy_loss_distribution
 from opacus.accountants.analysis.rdp import compute_rdp
 
 from securefl.dp.accountant import ORDERS, SampledGaussian, prv_epsilon
-from securefl.dp.gaussian_dp import gaussian_epsilon
+from securefl.dp.gaussian_dp import LARGEST_EXPONENT, gaussian_epsilon
 from securefl.dp.noisy_sums import NoisySums, renyi_epsilon
 from securefl.errors import ParameterError
 
@@ -112,7 +112,7 @@ def lower_bound(mechanism: SampledGaussian, *, delta: float) -> float:
     Without sampling it is the exact value, else the optimistic privacy loss distribution.
     """
     if mechanism.sampling_rate == 1:
-        return gaussian_epsilon(sqrt(mechanism.steps) / mechanism.noise_multiplier, delta)
+        return min(gaussian_epsilon(sqrt(mechanism.steps) / mechanism.noise_multiplier, delta), LARGEST_EXPONENT)
     # Every step's loss is rounded down by up to a cell of the grid.
     grid = min(max(LOWER_ERROR / mechanism.steps, FINEST_GRID), COARSEST_GRID)
     one = privacy_loss_distribution.from_gaussian_mechanism(

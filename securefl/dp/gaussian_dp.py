@@ -26,12 +26,9 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     """Return the epsilon at which the mechanism is (epsilon, delta)-DP, infinity above 500."""
     if gaussian_delta(mu, 0.0) <= delta:
         return 0.0
-    high = 1.0
-    while gaussian_delta(mu, high) > delta:
-        high *= 2
-        if high > LARGEST_EXPONENT:
-            return math.inf
-    return float(brentq(lambda epsilon: gaussian_delta(mu, epsilon) - delta, 0.0, high))
+    if gaussian_delta(mu, LARGEST_EXPONENT) > delta:
+        return math.inf
+    return float(brentq(lambda epsilon: gaussian_delta(mu, epsilon) - delta, 0.0, LARGEST_EXPONENT))
 
 
 def best_true_positive_rate(mu: float, false_positive_rate: float) -> float:

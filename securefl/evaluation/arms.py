@@ -113,8 +113,7 @@ def run_arm(
     it says of single partners and assays, and nothing else does.
 
     Raises:
-        InputError: a partner can't train, a file can't be written, another process trains this arm, or the arm's warm start is
-            not finished.
+        InputError: a partner can't train, a file can't be written, another process trains this arm, or its start is not done.
         ParameterError: a bound of the config does not fit the model or the partners.
         BudgetExceededError: the privacy budget is too small for any noise.
         ProtocolAbort: a party stopped a round; the arm is not finished.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from math import erf, exp, sqrt
+from itertools import pairwise
+from math import erf, exp, expm1, isfinite, log, sqrt
 
 import pytest
+from scipy.integrate import quad
+from scipy.special import log_ndtr
+from scipy.stats import norm
 
 from securefl.dp.accountant import (
     Accountant,
@@ -15,9 +19,11 @@ from securefl.dp.accountant import (
     check_delta,
     solve_noise,
 )
+from securefl.dp.composition import lower_bound
 from securefl.errors import BudgetExceededError, ParameterError
 
 DELTA = 1e-5
+ACCOUNTANTS: tuple[Accountant, ...] = (PrvAccountant(), PldAccountant(), RdpAccountant())
 CASES = [(1.0, 256 / 7000, 220), (1.7, 1.0, 8), (1.5, 0.999, 8), (3.0, 0.1, 100)]
 
 
@@ -38,13 +44,55 @@ def test_two_implementations_agree_and_renyi_is_looser(noise: float, rate: float
     assert rdp > pld
 
 
-@pytest.mark.parametrize("accountant", [PrvAccountant(), PldAccountant(), RdpAccountant()], ids=lambda a: a.name)
+@pytest.mark.parametrize("accountant", ACCOUNTANTS, ids=lambda a: a.name)
 def test_unsampled_composition_is_never_under_the_closed_form(accountant: Accountant) -> None:
     # eight releases at noise s are one release at s / sqrt(8)
     mechanism = SampledGaussian(noise_multiplier=2.0, sampling_rate=1.0, steps=8)
     epsilon = accountant.epsilon(mechanism, delta=DELTA)
     assert exact_delta(epsilon, 2.0 / sqrt(8)) <= DELTA
     assert exact_delta(epsilon - 1.0, 2.0 / sqrt(8)) > DELTA
+
+
+def sampled_delta(epsilon: float, noise: float, rate: float, *, removed: bool) -> float:
+    """Return one sampled step's delta by integration: the record is removed from, or added to, what the sum is of."""
+
+    def excess(x: float) -> float:
+        without, with_it = norm.pdf(x, scale=noise), norm.pdf(x, loc=1.0, scale=noise)
+        mixture = (1 - rate) * without + rate * with_it
+        return float(max(0.0, mixture - exp(epsilon) * without if removed else without - exp(epsilon) * mixture))
+
+    places = [k * noise for k in range(-12, 13)] + [1.0 + k * noise for k in range(-12, 13)]
+    return float(sum(quad(excess, a, b, epsabs=1e-14, limit=200)[0] for a, b in pairwise(sorted(places))))
+
+
+@pytest.mark.parametrize("accountant", ACCOUNTANTS, ids=lambda a: a.name)
+@pytest.mark.parametrize(("noise", "rate"), [(0.7, 0.5), (1.0, 0.1), (40.0, 0.2)])
+def test_a_sampled_step_is_never_under_its_integral_in_either_direction(
+    accountant: Accountant, noise: float, rate: float
+) -> None:
+    epsilon = accountant.epsilon(SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=1), delta=DELTA)
+    for removed in (True, False):
+        assert sampled_delta(epsilon, noise, rate, removed=removed) <= DELTA * (1 + 1e-6)
+    # the negative control: not every epsilon passes
+    assert sampled_delta(0.3 * epsilon, noise, rate, removed=True) > DELTA
+
+
+@pytest.mark.parametrize("delta", [1e-5, 1e-9, 1e-12, 1e-15])
+@pytest.mark.parametrize(("noise", "steps"), [(0.02, 1), (0.06, 1), (0.25, 100), (1.0, 1), (5.0, 8), (1e4, 1), (1e6, 3)])
+def test_what_is_far_from_usual_has_a_price_and_none_under_the_closed_form(noise: float, steps: int, delta: float) -> None:
+    """Hardly any noise, hardly any delta: Opacus's accountant stops there, or takes a minute for an infinite answer."""
+    mechanism = SampledGaussian(noise_multiplier=noise, sampling_rate=1.0, steps=steps)
+    found = PrvAccountant().epsilon(mechanism, delta=delta)
+    assert isfinite(found)
+    assert lower_bound(mechanism, delta=delta) <= found
+    mu = sqrt(steps) / noise
+    above, under = log_ndtr(mu / 2 - found / mu), found + log_ndtr(-mu / 2 - found / mu)
+    assert under >= above or above + log(-expm1(under - above)) <= log(delta)
+
+
+def test_a_large_delta_needs_no_epsilon() -> None:
+    weak = SampledGaussian(noise_multiplier=20.0, sampling_rate=1.0, steps=1)
+    assert PrvAccountant().epsilon(weak, delta=0.3) == 0.0
 
 
 def test_forgetting_the_sampling_rate_shows() -> None:

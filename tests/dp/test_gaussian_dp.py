@@ -57,3 +57,9 @@ def test_two_renyi_accountants_agree_where_there_is_sampling() -> None:
     mechanism = SampledGaussian(noise_multiplier=1.1, sampling_rate=0.05, steps=200)
     one, two = RdpAccountant().epsilon(mechanism, delta=1e-6), SecondRdpAccountant().epsilon(mechanism, delta=1e-6)
     assert two == pytest.approx(one, rel=0.05)
+
+
+def test_an_epsilon_between_256_and_500_is_no_infinity() -> None:
+    """A search by doubling passed the end at 512."""
+    assert gaussian_epsilon(20.0, 1e-5) == pytest.approx(284.3918, abs=1e-3)
+    assert gaussian_epsilon(40.0, 1e-5) == math.inf
