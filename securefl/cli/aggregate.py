@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from securefl.cli.output import emit_json, emit_table
-from securefl.cli.pipeline import peak_rss_mb
+from securefl.cli.timing import peak_rss_mb
 from securefl.errors import ParameterError
 from securefl.secagg import RoundResult, schemes
 from securefl.secagg import aggregate as aggregate_round

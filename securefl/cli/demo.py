@@ -12,9 +12,10 @@ from attacks.shadows import JOBS
 from securefl.chem.moleculeace import default_dataset
 from securefl.cli.gate import day
 from securefl.cli.output import emit_json
-from securefl.cli.pipeline import attack_arms, timed, train, write_report
+from securefl.cli.pipeline import attack_arms, train
 from securefl.cli.presets import demo_config
 from securefl.cli.progress import progress_bar
+from securefl.cli.timing import timed, write_report
 from securefl.errors import InputError
 from securefl.report import Terms
 from securefl.types import SystemRng

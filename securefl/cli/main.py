@@ -13,23 +13,7 @@ from types import TracebackType
 
 import typer
 
-from securefl.cli import (
-    aggregate,
-    attack,
-    data,
-    demo,
-    doctor,
-    dp,
-    gate,
-    keys,
-    predict,
-    report,
-    roster,
-    run,
-    sweep,
-    train,
-    transcript,
-)
+from securefl.cli.verbs import Verbs
 from securefl.errors import SecureFLError
 
 EXIT_CODES = (
@@ -42,26 +26,17 @@ app = typer.Typer(
     name="securefl",
     help="Secure aggregation for federated learning: build it, attack it, read what it costs.",
     epilog=EXIT_CODES,
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     add_completion=False,
 )
-app.add_typer(data.app, name="data")
-app.add_typer(report.app, name="report")
-app.add_typer(keys.app, name="keys")
-app.add_typer(roster.app, name="roster")
-app.add_typer(transcript.app, name="transcript")
-app.add_typer(dp.app, name="dp")
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("sweep")(sweep.sweep)
-app.command("attack")(attack.attack)
-app.command("aggregate")(aggregate.aggregate)
-app.command("gate")(gate.gate)
-app.command("train")(train.train)
-app.command("predict")(predict.predict)
-app.command("doctor")(doctor.doctor)
+
+
+@app.callback()
+def securefl() -> None:
+    """Put the verbs under one name."""
 
 
 def one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import resource
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 from attacks.audit import audit
@@ -16,38 +13,17 @@ from attacks.effort import DEFAULT, Effort
 from attacks.isolation.pool import Pool
 from securefl.chem.dataset import Dataset
 from securefl.chem.folder import load
+from securefl.cli.timing import timed
 from securefl.config import ArmName, RunConfig, parse_config
 from securefl.errors import InputError
 from securefl.evaluation.run import ARM_FILE, GRAPHS_FILE, RUN_FILE, arm_folder, open_run, ordered, run
 from securefl.federation.gate import Audit, require_clearance
 from securefl.files import in_memory
 from securefl.learning.family import with_graphs
-from securefl.records import AuditRecord, ReportRecord, RunRecord, TimingRecord, read_record, write_record
-from securefl.report import Terms, build
+from securefl.records import AuditRecord, RunRecord, read_record
 from securefl.types import Progress, Rng
 
-TIMING_FILE = "timing.json"
 BASELINES: tuple[ArmName, ...] = ("standalone", "single-task", "pooled")
-
-
-def peak_rss_mb() -> float:
-    """Return the largest resident memory of this process or of one of its children so far, in MB."""
-    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return kilobytes / 1024
-
-
-@contextmanager
-def timed(out: Path, stage: str) -> Iterator[None]:
-    """Add the wall time of the block to ``stage`` in the run's timing record, also when it ends early."""
-    begin = time.monotonic()
-    try:
-        yield
-    finally:
-        path = out / TIMING_FILE
-        before = read_record(TimingRecord, path) if path.exists() else TimingRecord(wall_seconds={}, peak_rss_mb=0.0)
-        seconds = dict(before.wall_seconds)
-        seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - begin
-        write_record(TimingRecord(wall_seconds=seconds, peak_rss_mb=max(before.peak_rss_mb, peak_rss_mb())), path)
 
 
 def train(
@@ -136,15 +112,3 @@ def run_config(out: Path, dataset: Dataset) -> RunConfig:
     if record.data.sha256 != dataset.sha256:
         raise InputError(f"{out} was run on other data ({record.data.sha256[:12]}, not {dataset.sha256[:12]})")
     return parse_config(record.config, source=str(out / RUN_FILE))
-
-
-def write_report(out: Path, terms: Terms) -> ReportRecord:
-    """Build the report twice where it was never timed, so that it states the time of its own making; once otherwise.
-
-    A report that is built again from the same records so has the same bytes.
-    """
-    path = out / TIMING_FILE
-    if not path.exists() or "report" not in read_record(TimingRecord, path).wall_seconds:
-        with timed(out, "report"):
-            build(out, terms)
-    return build(out, terms)

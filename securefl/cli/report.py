@@ -15,7 +15,7 @@ import typer
 from securefl.cli.gate import day
 from securefl.cli.keys import Sealed, passphrase, read_public, read_second
 from securefl.cli.output import emit_json, emit_table
-from securefl.cli.pipeline import write_report
+from securefl.cli.timing import write_report
 from securefl.crypto.signature import SigningKey, fingerprint
 from securefl.errors import InputError, VerificationError
 from securefl.files import write_to_disk
