@@ -205,8 +205,9 @@ class Release:
             for client, ledger in self._ledgers.items():
                 lineage = lineage_of(question.name, known[client].value)
                 ledger.admit(lineage, cohort=cohort, tasks=meant[client].tasks, round=self._round + 1)
-        except ProtocolAbort as refusal:
-            return f"partner {client}: {refusal.detail}"
+        except ProtocolAbort:
+            # Whose ledger it was, and how few tasks it would have shown, is what the refusal keeps back.
+            return "a partner's ledger refuses it: with earlier sums it would show too few tasks or partners"
         return ""
 
     def _open(self, what: str, vectors: Mapping[Question, Mapping[ClientId, Floats]]) -> dict[Question, Floats]:
