@@ -147,9 +147,11 @@ class BfvSetup:
         """
         opener = self.keys.opener(context.round)
         announced = self.keys.announced(opener, context)
+        with self.keys.reading(context):
+            cipher = BfvCipher(BfvPublic.decode(announced, self.params), self.consortium.roster.quantizer)
         return BfvSum(
             terms=self.consortium.terms(context, run_id=self.run_id, public_key=announced, answers=1),
-            cipher=BfvCipher(BfvPublic.decode(announced, self.params), self.consortium.roster.quantizer),
+            cipher=cipher,
             parties=self.consortium.parties,
             openers={self.keys.decryptor: opener},
         )

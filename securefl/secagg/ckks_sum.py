@@ -250,9 +250,11 @@ class CkksSetup:
         """
         opener = self.keys.opener(context.round)
         announced = self.keys.announced(opener, context)
+        with self.keys.reading(context):
+            cipher = CkksCipher(self.code, CkksPublic.decode(announced, self.code.params))
         return CkksSum(
             terms=self.consortium.terms(context, run_id=self.run_id, public_key=announced, answers=1),
-            cipher=CkksCipher(self.code, CkksPublic.decode(announced, self.code.params)),
+            cipher=cipher,
             parties=self.consortium.parties,
             openers={self.keys.decryptor: opener},
         )

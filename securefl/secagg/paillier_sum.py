@@ -107,12 +107,13 @@ class SingleSetup:
         """Return the scheme of one round, under a fresh key (about half a second at 3072 bits).
 
         Raises:
-            ProtocolAbort: the context is of another run or roster.
+            ProtocolAbort: the context is of another run or roster; BAD_KEY, the decryptor announced an unusable key.
         """
         opener = self.keys.opener(context.round)
         announced = self.keys.announced(opener, context)
-        if PublicKey.decode(announced).bits != self.options.bits:
-            raise ParameterError(f"the announced Paillier key must have {self.options.bits} bits")
+        with self.keys.reading(context):
+            if PublicKey.decode(announced).bits != self.options.bits:
+                raise ParameterError(f"the announced Paillier key must have {self.options.bits} bits")
         cipher = replace(opener.cipher, context=context)
         return PaillierSum(
             terms=self.consortium.terms(context, run_id=self.run_id, public_key=announced, answers=1),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from securefl.crypto.domain import Usage, tag
 from securefl.crypto.signature import verify_signature
+from securefl.errors import AbortReason, DecodeError, ParameterError, ProtocolAbort
 from securefl.secagg.base import RoundContext
 from securefl.secagg.codec import u32
 from securefl.secagg.committed import SumOpener
@@ -60,3 +62,11 @@ class RoundKeys(Generic[O_co]):
         signer = self._consortium.parties[self.decryptor].signer
         verify_signature(signer.verify_key, bound, signer.sign(bound))
         return content
+
+    @contextmanager
+    def reading(self, context: RoundContext) -> Iterator[None]:
+        """Turn what is wrong with an announced key, found inside the block, into an abort that names the decryptor."""
+        try:
+            yield
+        except (DecodeError, ParameterError) as error:
+            raise ProtocolAbort(AbortReason.BAD_KEY, round=context.round, party=self.decryptor, detail=str(error)) from error

@@ -41,7 +41,7 @@ SETUPS: dict[str, Callable[[], Any]] = {
     "ckks": lambda: ckks_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1)),
     "bfv": lambda: bfv_sum.set_up(CLIENTS, quantizer=QUANTIZER, run_id=RUN, rng=CountingRng(1)),
 }
-_rounds = iter(range(1, 100_000))
+rounds = iter(range(1, 100_000))
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Play:
 
 
 def start(setup: Any, *, round: int | None = None, model: bytes = b"m" * 32) -> Play:
-    number = next(_rounds) if round is None else round
+    number = next(rounds) if round is None else round
     context = RoundContext(run_id=RUN, round=number, roster_hash=setup.roster_hash, model_hash=model)
     scheme = setup.round(context)
     states, commits = {}, {}

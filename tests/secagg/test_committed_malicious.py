@@ -6,16 +6,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import gmpy2
 import pytest
 from committed_world import (
     CLIENTS,
     DECRYPTOR,
     LENGTH,
+    RUN,
     SETUPS,
     aborts,
     ask,
     forge,
     replaced,
+    rounds,
     start,
 )
 from stand_ins import CountingRng
@@ -23,7 +26,7 @@ from stand_ins import CountingRng
 from securefl.crypto.paillier import add_ciphertexts, decode_ciphertexts, encode_ciphertexts
 from securefl.crypto.plaintext_proof import proof_size
 from securefl.errors import AbortReason, ProtocolAbort
-from securefl.secagg.base import Continue
+from securefl.secagg.base import Continue, RoundContext
 from securefl.secagg.committed_messages import (
     Upload,
     commit,
@@ -199,6 +202,18 @@ def test_a_ciphertext_under_another_key_is_not_opened(setup: Any) -> None:
     moved = replace(play.scheme, terms=replace(play.scheme.terms, key_hash=bytes(32)))
     request = encode_request(play.commitments(), play.uploads())
     aborts(AbortReason.BAD_COMMITMENT, lambda: moved.decryptors(rng=CountingRng())[DECRYPTOR].next(request), party=1)
+
+
+def test_an_unusable_key_names_the_decryptor_that_announced_it(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of other parameters, cut short, or with a modulus that is even, tiny or a prime's power."""
+    opener = setup.keys.opener(next(rounds))
+    good = opener.encode_key()
+    square = int(gmpy2.next_prime(3 << 1022)) ** 2
+    wrong = [b"\x08\0" + number.to_bytes(256, "big") + bytes(511) + b"\2" for number in (square - 1, square)]
+    for key in (b"", good[:-1], good + b"\0", good[:2] + bytes(len(good) - 2), *wrong):
+        monkeypatch.setattr(type(opener), "encode_key", lambda self, key=key: key)
+        context = RoundContext(run_id=RUN, round=next(rounds), roster_hash=setup.roster_hash, model_hash=bytes(32))
+        aborts(AbortReason.BAD_KEY, partial(setup.round, context), party=DECRYPTOR)
 
 
 def test_strangers_and_false_signatures_are_refused(setup: Any) -> None:
