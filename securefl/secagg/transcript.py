@@ -202,6 +202,8 @@ def _read_head(content: dict[str, Any]) -> TranscriptHead:
 def _read_rounds(contents: Sequence[dict[str, Any]]) -> Iterator[RecordedRound]:
     """Yield the rounds; a reference to an earlier message is resolved within its round."""
     starts = [index for index, content in enumerate(contents) if content["kind"] == "round"]
+    if starts[:1] != [1] and len(contents) > 1:
+        raise ValueError("the second line does not open a round")
     for start, end in zip(starts, [*starts[1:], len(contents)], strict=True):
         data = {c["sequence"]: base64.b64decode(c["data"], validate=True) for c in contents[start + 1 : end] if "data" in c}
         messages = tuple(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +30,7 @@ from securefl.federation.process.frames import (
     send_frame,
 )
 from securefl.federation.process.partner import Member
-from securefl.federation.process.relay import Relay
+from securefl.federation.process.relay import Capture, Relay, ignore
 from securefl.federation.process.site import NewSite, Site, create_site, open_site
 from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, RoundContext
 from securefl.secagg.codec import u32
@@ -38,11 +40,18 @@ from securefl.types import ClientId, FloatVector, SystemRng
 
 EVERYBODY = frozenset(map(ClientId, (1, 2, 3)))
 _lines: list[socket.socket] = []
+_threads: list[threading.Thread] = []
+_greeted: list[ClientId] = []
 
 
 @pytest.fixture(autouse=True)
 def hang_up() -> Iterator[None]:
     yield
+    for line in _lines:
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+    while _threads:
+        _threads.pop().join(30)
     while _lines:
         _lines.pop().close()
 
@@ -67,7 +76,13 @@ def made_member(tmp_path: Path, *, weight: int = 1, update: FloatVector | None =
     line, other = socket.socketpair()
     _lines.extend((line, other))
     line.settimeout(30)
-    threading.Thread(target=Member(site, other, rng=CountingRng()).serve, daemon=True).start()
+
+    def serve() -> None:
+        with suppress(OSError):
+            Member(site, other, rng=CountingRng()).serve()
+
+    _threads.append(threading.Thread(target=serve, daemon=True))
+    _threads[-1].start()
     send_frame(line, Frame(Kind.HELLO, bytes(CHALLENGE_SIZE)))
     hello = receive_frame(line)
     assert hello is not None
@@ -149,8 +164,13 @@ def test_a_made_up_result_is_not_kept(tmp_path: Path, change: str) -> None:
     assert not (played.site.folder / "opened").exists()
 
 
-def made_relay(setup: MaskingSetup, deadline_s: float = 20) -> Relay:
-    return Relay(setup.signed.roster, run_id=setup.run_id, deadline_s=deadline_s, rng=SystemRng())
+def made_relay(setup: MaskingSetup, deadline_s: float = 20, capture: Capture = ignore) -> Relay:
+    def noted(direction: str, partner: ClientId, kind: Kind, size: int) -> None:
+        capture(direction, partner, kind, size)
+        if (direction, kind) == ("up", Kind.HELLO):
+            _greeted.append(partner)
+
+    return Relay(setup.signed.roster, run_id=setup.run_id, deadline_s=deadline_s, rng=SystemRng(), capture=noted)
 
 
 def connected(relay: Relay) -> tuple[socket.socket, bytes]:
@@ -173,7 +193,9 @@ def greet(relay: Relay, setup: MaskingSetup, client: int, *, signer: int | None 
     key = setup.parties[ClientId(signer or client)].identity
     body = client.to_bytes(2, "little") + key.sign(greeting(setup.run_id, setup.roster_hash, challenge))
     send_frame(line, Frame(Kind.HELLO, body))
-    relay.wait_for(EVERYBODY, 0.3)
+    known, until = len(_greeted), time.monotonic() + (0.3 if signer else 20)
+    while len(_greeted) == known and time.monotonic() < until:
+        relay.wait_for(EVERYBODY, 0.05)
     return line
 
 
@@ -258,4 +280,20 @@ def test_what_comes_too_late_does_not_count_for_the_next_round() -> None:
     assert state.given == {ClientId(1): b"in time"}
     assert relay.departures == []
     assert relay.aborts == [(1, "why")]
+    relay.close()
+
+
+def test_a_partner_that_does_not_read_is_sent_one_round_and_no_more() -> None:
+    """What it does not take waits in the operator's memory: a model and a bundle for every round."""
+    setup, begun = made_setup(3), []
+
+    def capture(direction: str, partner: ClientId, kind: Kind, size: int) -> None:
+        if kind is Kind.BEGIN:
+            begun.append(partner)
+
+    relay = made_relay(setup, 0.2, capture)
+    greet(relay, setup, 1)
+    for round in (1, 2, 3):
+        relay.run_round(round, bytes(1 << 24), Waiting(), frozenset({ClientId(1)}))
+    assert begun == [1]
     relay.close()

@@ -341,6 +341,12 @@ def test_a_partner_sends_a_vector_of_another_length() -> None:
     refused(AbortReason.MALFORMED, lambda: world.show(1, mixed, Phase.CONSISTENCY), 2)
 
 
+def test_the_operator_names_who_sent_another_length_and_not_whoever_comes_after() -> None:
+    world = World().up_to(Phase.MASKED_INPUT)
+    world.sent[Phase.MASKED_INPUT][ClientId(1)] = resign(world, Phase.MASKED_INPUT, 1, bytes(4 * 20))
+    refused(AbortReason.MALFORMED, world.open, 1)
+
+
 def test_a_partner_signs_other_survivors() -> None:
     world = World().up_to(Phase.CONSISTENCY)
     forged = resign(world, Phase.CONSISTENCY, 2, party_list(frozenset(map(ClientId, (1, 2, 3, 4)))))

@@ -316,3 +316,18 @@ def test_a_number_outside_its_field_is_no_entry(tmp_path: Path, field: str, valu
     rewritten(path, lambda entries: next(e for e in entries if field in e and e["kind"] != "run").update({field: value}))
     with pytest.raises(InputError, match="transcript"):
         verify_transcript(path)
+
+
+def test_nothing_may_stand_before_the_first_round(tmp_path: Path) -> None:
+    """What stands there belongs to no round, and no check would look at it."""
+    path = tmp_path / "run.jsonl"
+    write(path, make_setup(), rounds=1)
+
+    def put_before(entries: list[dict[str, Any]]) -> None:
+        entries.insert(1, dict(entries[2]))
+        for number, entry in enumerate(entries):
+            entry["sequence"] = number
+
+    rewritten(path, put_before)
+    with pytest.raises(InputError, match="does not open a round"):
+        verify_transcript(path)

@@ -96,7 +96,8 @@ class Relay:
 
     def _run(self, round: int, model: bytes, state: ServerState, cohort: frozenset[ClientId]) -> OpenedSum:
         gone = {ClientId(one.partner + 1) for one in self.departures if one.decision in LASTING}
-        asked = (cohort & self.present) - gone
+        # Who has not taken what it was sent in an earlier round is sent no more: it would pile up here.
+        asked = frozenset(client for client in (cohort & self.present) - gone if not self._lines[client].outgoing)
         self._send({client: Frame(Kind.BEGIN, u32(round) + model) for client in asked})
         while True:
             step = state.next(self._collect(asked, round))

@@ -129,8 +129,9 @@ class Signed:
     def decode(cls, payload: memoryview, roster: frozenset[ClientId]) -> Signed:
         """Return the lists in ``payload``, at most as many earlier ones as clients on the ``roster``; raises DecodeError."""
         reader = Reader(payload)
-        survivors, earlier = read_party_list(reader), []
-        while reader.left:
+        survivors = read_party_list(reader)
+        earlier: list[frozenset[ClientId]] = []
+        while reader.left and len(earlier) <= len(roster):
             earlier.append(read_party_list(reader))
         if len(earlier) > len(roster) or not roster.issuperset(survivors.union(*earlier)):
             raise DecodeError(f"{len(earlier)} earlier sums must be <= {len(roster)}, of clients on the roster")

@@ -13,15 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import numpy as np
-
 from securefl.crypto import agreement, shamir
 from securefl.crypto.keystream import apply_masks
 from securefl.errors import AbortReason, InvalidShare, TooFewClients, VerificationError
 from securefl.secagg.base import Continue, Finished, OpenedSum, ServerState
-from securefl.secagg.codec import Reader
 from securefl.secagg.envelope import NO_VIEW, Channel, Envelope, open_envelope
 from securefl.secagg.masking.graph import Graph
+from securefl.secagg.masking.inputs import sum_inputs
 from securefl.secagg.masking.keys import VECTOR_STREAM, KeyEnd, KeySchedule
 from securefl.secagg.masking.messages import (
     Advert,
@@ -129,32 +127,13 @@ class Summing:
     def next(self, inbound: Outbound) -> Continue[ServerState, Outbound]:
         """Add the masked inputs up, and name those whose input arrived."""
         envelopes = self.operator.open(inbound, Phase.MASKED_INPUT, self.seen)
-        total, tags = self._sum(envelopes)
+        roster = self.operator.roster
+        total, tags = sum_inputs(self.operator.channel, envelopes, roster.quantizer.dtype, tags=roster.sum_tags)
         heads = {sender: envelope.head for sender, envelope in envelopes.items()}
         outbound, seen = _relay(self.operator, Phase.CONSISTENCY, envelopes, heads)
         dropped = frozenset(self.seen.chain) - frozenset(envelopes)
         opening = Opening(self.operator, self.adverts, total, tags, frozenset(envelopes), dropped)
         return Continue(Checking(opening, seen), outbound)
-
-    def _sum(self, envelopes: Mapping[ClientId, Envelope]) -> tuple[RingVector, RingVector]:
-        """Return the sum of the masked vectors, and of the masked tags behind them."""
-        roster = self.operator.roster
-        dtype, tags = roster.quantizer.dtype, np.zeros(roster.sum_tags, "<u8")
-        total: RingVector | None = None
-        for sender, envelope in envelopes.items():
-            length, odd = divmod(envelope.payload_size - tags.nbytes, dtype.itemsize)
-            if odd or length < 1 or (total is not None and length != len(total)):
-                raise self.operator.channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes")
-            reader = Reader(envelope.content)
-            vector = reader.vector(length, dtype)
-            tags += reader.vector(roster.sum_tags, np.dtype("<u8"))
-            if total is None:
-                total = vector.copy()
-            else:
-                np.add(total, vector, out=total)
-        if total is None:
-            raise TooFewClients(round=self.operator.channel.context.round, have=0, need=1)
-        return total, tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
 from securefl.crypto import agreement
 from securefl.crypto.domain import Usage, tag
 from securefl.crypto.kdf import derive
@@ -26,9 +24,10 @@ from securefl.crypto.signature import SigningKey
 from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
 from securefl.quantize import Quantizer
 from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, RoundContext, ServerState
-from securefl.secagg.codec import Reader, context_digest
+from securefl.secagg.codec import context_digest
 from securefl.secagg.envelope import NO_VIEW, Channel, Slip, open_envelope, seal
 from securefl.secagg.journal import Journal, MemoryJournal
+from securefl.secagg.masking.inputs import sum_inputs
 from securefl.secagg.masking.keys import KeyEnd, KeySchedule
 from securefl.secagg.masking.protocol import MaskingOptions, make_roster
 from securefl.secagg.roster import Roster, SignedRoster
@@ -135,19 +134,12 @@ class StaticSumming:
         """
         if not self.roster.clients <= set(inbound):
             raise TooFewClients(round=self.channel.context.round, have=len(inbound), need=len(self.roster.clients))
-        dtype = self.roster.quantizer.dtype
-        vectors = []
+        envelopes = {}
         for sender in sorted(inbound):
-            envelope = open_envelope(self.channel, inbound[sender], INPUT_PHASE)
-            length, odd = divmod(envelope.payload_size, dtype.itemsize)
-            if envelope.sender != sender or envelope.payload is None or odd or not length:
-                raise self.channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes")
-            vectors.append(Reader(envelope.payload).vector(length, dtype))
-            if length != len(vectors[0]):
-                raise self.channel.abort(AbortReason.MALFORMED, sender, f"input of {length} words, not {len(vectors[0])}")
-        total = vectors[0].copy()
-        for vector in vectors[1:]:
-            np.add(total, vector, out=total)
+            envelopes[sender] = open_envelope(self.channel, inbound[sender], INPUT_PHASE)
+            if envelopes[sender].sender != sender:
+                raise self.channel.abort(AbortReason.MALFORMED, sender)
+        total, _ = sum_inputs(self.channel, envelopes, self.roster.quantizer.dtype)
         return Finished(OpenedSum(self.roster.quantizer.decode(total), self.roster.clients))
 
 
