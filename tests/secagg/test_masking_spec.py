@@ -6,19 +6,25 @@ import ast
 import operator
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from masking_world import World, make_setup
+from masking_world import HashRng, World, make_input, make_setup
 
 import securefl.secagg.masking as masking
 from securefl.crypto.domain import Usage
 from securefl.crypto.keystream import CHUNK_SIZE
 from securefl.crypto.shamir import PRIME
 from securefl.errors import AbortReason
-from securefl.secagg.envelope import head_size
-from securefl.secagg.masking import MaskingOptions
-from securefl.secagg.masking.messages import PHASES, WIRE_ID, Phase
+from securefl.secagg.base import RoundContext
+from securefl.secagg.envelope import Channel, head_size
+from securefl.secagg.masking import MaskingOptions, set_up_static
+from securefl.secagg.masking.graph_choice import commit_share, reveal_share
+from securefl.secagg.masking.messages import PHASES, WIRE_ID, Phase, Signed
+from securefl.secagg.masking.static import WIRE_ID as STATIC_WIRE_ID
+from securefl.secagg.masking.static import advertise
+from securefl.types import ClientId, Secret
 
 SPEC = (Path(masking.__file__).parent / "SPEC.md").read_text(encoding="utf-8")
 OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {ast.Add: operator.add, ast.Mult: operator.mul}
@@ -91,3 +97,50 @@ def test_usages_and_constants_are_the_codes() -> None:
     assert f"chunks of {CHUNK_SIZE} bytes" in SPEC
     assert f"2^256 + {PRIME - (1 << 256)}" in SPEC
     assert f"`{WIRE_ID.decode()}`" in SPEC
+
+
+def test_the_messages_that_choose_a_ring_have_the_sizes_of_their_rows() -> None:
+    setup = make_setup(5)
+    context = RoundContext(run_id=setup.run_id, round=0, roster_hash=setup.roster_hash, model_hash=bytes(32))
+    channel = Channel(wire_id=WIRE_ID, context=context, keys=setup.signed.roster.keys)
+    keys = {client: party.identity for client, party in setup.parties.items()}
+    share = Secret(bytes(32))
+    sealed = {client: commit_share(channel, client, share, 0, identity=key) for client, key in keys.items()}
+    commits = {client: one.message for client, one in sealed.items()}
+    me = ClientId(1)
+    sent = {"commit": commits[me], "reveal": reveal_share(channel, me, share, commits, own=sealed[me], identity=keys[me])}
+    rows = table("Choice of the ring")
+    assert [row[0] for row in rows] == list(sent)
+    for name, phase, _, formula in rows:
+        assert len(sent[name]) == head_size(WIRE_ID) + evaluate(formula)
+        assert sent[name][4 + len(WIRE_ID) + 1] == int(phase)
+    section = SPEC.split("## Choice of the ring")[1].split("## Static")[0]
+    assert set(re.findall(r"usage (\d+)", section)) == {str(Usage.GRAPH_COMMITMENT.value), str(Usage.GRAPH.value)}
+
+
+def test_the_messages_of_static_masking_have_the_sizes_of_their_rows() -> None:
+    setup = set_up_static(
+        [ClientId(i) for i in range(1, 5)], quantizer=make_setup().signed.roster.quantizer, run_id=bytes(32), rng=HashRng("s")
+    )
+    context = RoundContext(run_id=bytes(32), round=0, roster_hash=setup.roster_hash, model_hash=bytes(32))
+    channel = Channel(wire_id=STATIC_WIRE_ID, context=context, keys=setup.signed.roster.keys)
+    me, key = ClientId(1), setup.parties[ClientId(1)].identity
+    later = setup.round(replace(context, round=1))
+    sent = {
+        "advertise": advertise(channel, me, Secret(bytes(range(32))), identity=key),
+        "masked_input": later.client(me, make_input(1, 17), rng=HashRng("unused")).outbound,
+    }
+    rows = table("Static masking")
+    assert [row[0] for row in rows] == list(sent)
+    for name, phase, _, formula in rows:
+        assert len(sent[name]) == head_size(STATIC_WIRE_ID) + evaluate(formula, d=17, w=4)
+        assert sent[name][4 + len(STATIC_WIRE_ID) + 1] == int(phase)
+    section = SPEC.split("## Static masking")[1].split("\n## ")[0]
+    assert f"head of {head_size(STATIC_WIRE_ID)} bytes" in section
+    assert set(re.findall(r"usage (\d+)", section)) == {str(Usage.PAIR_MASK.value), str(Usage.RATCHET.value)}
+
+
+def test_a_round_with_earlier_sums_has_the_size_of_its_row() -> None:
+    rows = {row[0]: row[3] for row in table("Client messages")}
+    signed = Signed(frozenset(map(ClientId, range(1, 5))), (frozenset(map(ClientId, range(1, 8))),))
+    assert len(signed.encode()) == evaluate(rows["consistency"], s=4, e=2 + 2 * 7)
