@@ -130,6 +130,8 @@ def score_recovery(claims: Claims, earlier: Claims, truth: Truth) -> Found:
 
 def true_labels(recovered: sp.csr_matrix, truth: Truth) -> NDArray[np.int8]:
     """Return the label of each recovered compound; 0 where it is no true one or compounds of that pattern differ."""
+    if not recovered.shape[0]:
+        return np.zeros(0, dtype=np.int8)
     labels: dict[bytes, set[int]] = {}
     for pattern, label in zip(patterns(truth.fingerprints), truth.label, strict=True):
         labels.setdefault(pattern, set()).add(int(label))

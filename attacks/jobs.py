@@ -9,6 +9,7 @@ from typing import Any
 
 from attacks.interface import AdversaryView, Attack
 from attacks.isolation.pool import Answer, Pool
+from securefl.errors import ParameterError
 from securefl.records import AttackRecord, View
 from securefl.types import Progress, silent
 
@@ -28,6 +29,16 @@ class Job:
     truth: object = field(repr=False)
     about: Mapping[str, object]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an attack that is not one of this view's.
+
+        Raises:
+            ParameterError: it can't be run from there.
+        """
+        for attack in self.attacks:
+            if self.view.view not in attack.views:
+                raise ParameterError(f"{attack.name} runs from {', '.join(attack.views)}, view is {self.view.view}")
 
 
 def not_run(

@@ -61,6 +61,8 @@ def run_grouping(view: AdversaryView, earlier: Claims) -> Claims:
 
 def owners_of(recovered: sp.csr_matrix, truth: Truth) -> NDArray[np.int64]:
     """Return whose each recovered compound is, -1 where it is no true one or several partners have it."""
+    if not recovered.shape[0]:
+        return np.zeros(0, dtype=np.int64)
     owners: dict[bytes, set[int]] = {}
     for pattern, owner in zip(patterns(truth.fingerprints), truth.owner.tolist(), strict=True):
         owners.setdefault(pattern, set()).add(owner)

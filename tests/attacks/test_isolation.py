@@ -13,8 +13,10 @@ import pytest
 from attacks.interface import AdversaryView, Attack
 from attacks.isolation.pool import AttackFailedError, Pool
 from attacks.isolation.view_file import read_view, write_view
+from attacks.jobs import Job
 from attacks.registry import ATTACKS, NAMES
-from securefl.errors import InputError
+from securefl.errors import InputError, ParameterError
+from securefl.records import View
 
 MODULE = "isolation_probes"
 
@@ -118,3 +120,33 @@ def test_every_attack_is_registered_once_and_needs_one_before_it() -> None:
     for number, attack in enumerate(ATTACKS):
         assert attack.needs is None or attack.needs in NAMES[:number]
         assert attack.views
+
+
+UPDATES_IN_SIGHT: tuple[View, ...] = ("V3", "V4")
+BIT_ORDER_KNOWN: tuple[View, ...] = ("V1", "V2c", "V3", "V4")
+RESERVED: dict[str, tuple[View, ...]] = {
+    "losses": ("V4",), "shadow.*": ("V4",), "steps": ("V4",), "cell_compound": ("V4",), "away": ("V4",),
+    "partner.*": UPDATES_IN_SIGHT, "heads": ("V1", "V4"), "hidden.*": ("V1", "V4"), "cell_value": ("V1", "V4"),
+    "library.*": BIT_ORDER_KNOWN, "order": BIT_ORDER_KNOWN, "chemotype.*": BIT_ORDER_KNOWN,
+    "candidate.indices": BIT_ORDER_KNOWN,
+}  # fmt: skip
+"""Tensors that only these views hold: losses and shadows are the auditor's, molecules need the order of the bits."""
+
+
+def test_no_attack_reads_what_its_view_does_not_hold() -> None:
+    """Member information stays with the auditor; an operator has no bit order; an outsider reads predictions alone."""
+    for attack in ATTACKS:
+        for view_name in attack.views:
+            wrong = [name for name in attack.reads if view_name not in RESERVED.get(name, (view_name,))]
+            assert not wrong, f"{attack.name} from {view_name} reads {wrong}"
+    assert {name for attack in ATTACKS if "V0" in attack.views for name in attack.reads} == {
+        "compound", "partner", "of_cell", "prediction", "cell_task",
+    }  # fmt: skip
+
+
+def test_a_job_refuses_an_attack_that_its_view_has_not() -> None:
+    """The auditor's attack on an outsider's view would be recorded as an outsider's."""
+    outside = AdversaryView(view="V0", tensors={}, facts={})
+    auditors = next(attack for attack in ATTACKS if attack.name == "membership_loss")
+    with pytest.raises(ParameterError, match="membership_loss runs from V4, view is V0"):
+        Job(view=outside, attacks=(auditors,), truth=None, about={})
