@@ -79,7 +79,7 @@ MUTANTS = (
     Mutant(f"{PAILLIER}:PrivateKey.__init__", "!= 1", "== 0"),
     Mutant(f"{PAILLIER}:PrivateKey.decrypt_all", "high - low", "high + low"),
     Mutant(f"{PAILLIER}:_Half.decrypt", "powers(ciphertexts, prime - 1", "powers(ciphertexts, prime"),
-    Mutant(f"{PAILLIER}:Encryptor.encrypt", "1 + plaintext * n", "1 - plaintext * n"),
+    Mutant(f"{PAILLIER}:Encryptor.encrypt_with", "1 + plaintext * self._modulus", "1 - plaintext * self._modulus"),
     Mutant(f"{PAILLIER}:add_ciphertexts", "left * right", "left * left"),
     Mutant(f"{THRESHOLD}:_lagrange", "index - other", "other - index"),
     Mutant(f"{THRESHOLD}:partially_decrypt", "2 * key.delta", "key.delta"),
