@@ -261,7 +261,7 @@ def parse_roster(content: Any) -> SignedRoster:
             for a in fields.get("auditors", ())
         ),
     )
-    signatures = {ClientId(int(client)): bytes.fromhex(value) for client, value in content["signatures"].items()}
+    signatures = {ClientId(int(client)): bytes.fromhex(value) for client, value in dict(content["signatures"]).items()}
     if any(len(signature) != SIGNATURE_SIZE for signature in signatures.values()):
         raise ValueError(f"a signature does not have {SIGNATURE_SIZE} bytes")
     signed = SignedRoster(roster, signatures)

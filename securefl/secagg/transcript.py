@@ -205,6 +205,8 @@ def _read_rounds(contents: Sequence[dict[str, Any]]) -> Iterator[RecordedRound]:
     if starts[:1] != [1] and len(contents) > 1:
         raise ValueError("the second line does not open a round")
     for start, end in zip(starts, [*starts[1:], len(contents)], strict=True):
+        if any(content["kind"] != "message" for content in contents[start + 1 : end]):
+            raise ValueError("an entry of a round is no message")
         data = {c["sequence"]: base64.b64decode(c["data"], validate=True) for c in contents[start + 1 : end] if "data" in c}
         messages = tuple(
             Recorded(

@@ -142,6 +142,7 @@ SPELLINGS: dict[str, str] = {
     "a number as text": as_text(lambda roster: roster.update(epoch="1")),
     "true for one": as_text(lambda roster: roster.update(colluders=True)),
     "nested without end": "[" * 100_000,
+    "signatures that are no table": as_text().split('"signatures"')[0] + '"signatures": 1.5}',
 }
 
 
