@@ -306,14 +306,16 @@ def test_a_message_cannot_be_kept_without_what_it_said(tmp_path: Path, phase: st
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("round", 1 << 32), ("round", -1), ("round", 1.0), ("sender", 70_000), ("size", True), ("size", 3), ("phase", 5), ("kind", "note"),
+        ("round", 1 << 32), ("round", -1), ("round", 1.0), ("sender", 70_000), ("size", True), ("size", 3),
+        ("phase", 5), ("kind", "note"),
         ("phase", "\x1b[2K"),
     ],
 )  # fmt: skip
 def test_a_number_outside_its_field_is_no_entry(tmp_path: Path, field: str, value: object) -> None:
     path = tmp_path / "run.jsonl"
     write(path, make_setup(), rounds=1)
-    rewritten(path, lambda entries: next(e for e in entries[2 if field == "kind" else 1 :] if field in e).update({field: value}))
+    first = 2 if field == "kind" else 1  # the first message, or the line of the round
+    rewritten(path, lambda entries: next(e for e in entries[first:] if field in e).update({field: value}))
     with pytest.raises(InputError, match="transcript"):
         verify_transcript(path)
 
