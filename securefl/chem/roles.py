@@ -11,7 +11,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from securefl.chem.table import PLAIN, Role, Table, read_arrow
+from securefl.chem.table import PLAIN, Role, Table, read_arrow, require_columns
 from securefl.errors import InputError
 
 AUXILIARY_WEIGHT = 0.1
@@ -23,17 +23,20 @@ def read_roles(path: Path) -> dict[str, Role]:
     """Return the role of each task that the table in ``path`` lists (.csv, .csv.gz or .parquet).
 
     Raises:
-        InputError: the file can't be read, has no column ``task``, lists a task twice, or a weight is not a positive number.
+        InputError: the file can't be read, has no column ``task`` or a column twice, lists a task twice or a blank one, or a
+            weight is not a positive number.
     """
     content = read_arrow(path)
-    if "task" not in content.column_names:
-        raise InputError(f"table {path}: missing column task; found: {', '.join(content.column_names)}")
+    given = [name for name in ("weight", "auxiliary") if name in content.column_names]
+    require_columns(path, content.column_names, ("task", *given))
     roles: dict[str, Role] = {}
     for number, row in enumerate(content.to_pylist(), start=1):
-        name = str(row["task"]).strip()
+        name = "" if row["task"] is None else str(row["task"]).strip()
+        if not name:
+            raise InputError(f"table {path}: blank task in row {number}")
         if name in roles:
             raise InputError(f"table {path}: task {name!r} occurs again in row {number}")
-        auxiliary = _flag(row.get("auxiliary"), path, number)
+        auxiliary = read_flag(row.get("auxiliary"), f"table {path}: auxiliary", number)
         weight = _weight(row.get("weight"), AUXILIARY_WEIGHT if auxiliary else 1.0, path, number)
         roles[name] = Role(weight, auxiliary)
     return roles
@@ -63,8 +66,13 @@ def _weight(cell: object, default: float, path: Path, row: int) -> float:
     return weight
 
 
-def _flag(cell: object, path: Path, row: int) -> bool:
+def read_flag(cell: object, what: str, row: int) -> bool:
+    """Return whether a cell says yes; blank is no.
+
+    Raises:
+        InputError: it says something else; the message begins with ``what`` and names ``row``.
+    """
     text = "" if cell is None else str(cell).strip().lower()
     if text not in _TRUE + _FALSE:
-        raise InputError(f"table {path}: auxiliary {cell!r} in row {row} must be true or false")
+        raise InputError(f"{what} {cell!r} in row {row} must be true or false")
     return text in _TRUE

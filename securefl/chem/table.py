@@ -7,6 +7,7 @@ that whatever wrote the table computed something wrong, and the rows beside it a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -30,6 +31,8 @@ RELATIONS = {
 
 
 OPTIONAL = ("relation", "partner", "time", "unit")
+MESSAGE_LEN = 200
+"""Characters of another library's message that are shown: it may quote a whole row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +151,7 @@ def table_of(content: pa.Table, columns: Columns, *, name: str) -> Table:
         InputError: as for :func:`read_table`.
     """
     smiles, task = _labels(content[columns.smiles]), _labels(content[columns.task])
-    value, bad_text = _numbers(content[columns.value])
+    value, bad_text = numbers_of(content[columns.value])
     _refuse_nonfinite(value, np.asarray(content[columns.value].is_valid()) & ~bad_text, name, columns.value)
     relation, bad_relation = _relations(content, columns)
     partner = _labels(content[columns.partner]) if columns.partner in content.column_names else None
@@ -192,25 +195,53 @@ def read_arrow(path: Path, *, text: bool = True) -> pa.Table:
         if name.endswith(".parquet"):
             return pq.read_table(path)
         # Text stays text: a task named 007 or a qualifier column that begins with numbers keeps its spelling.
-        with pacsv.open_csv(path) as reader:
+        with pacsv.open_csv(path, parse_options=pacsv.ParseOptions(invalid_row_handler=lambda _: "skip")) as reader:
             header = reader.schema.names
+        _require_commas(path, header)
         types = dict.fromkeys(header, pa.string()) if text else None
         convert = pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])
-        return pacsv.read_csv(path, parse_options=pacsv.ParseOptions(newlines_in_values=True), convert_options=convert)
+        parse = pacsv.ParseOptions(newlines_in_values=True)
+        # On one thread a message about a bad row has the row's number.
+        return pacsv.read_csv(path, pacsv.ReadOptions(use_threads=False), parse_options=parse, convert_options=convert)
     except FileNotFoundError as error:
         raise InputError(f"table {path}: no such file") from error
     except (OSError, pa.ArrowException, UnicodeDecodeError, EOFError) as error:
-        raise InputError(f"table {path}: can't be read: {str(error).splitlines()[0]}") from error
+        raise InputError(f"table {path}: can't be read: {_one_line(error)}") from error
+
+
+def _require_commas(path: Path, header: Sequence[str]) -> None:
+    """Refuse a table of a single column whose name holds what other exports put between columns.
+
+    Such an export may also write 6,5 for 6.5, so nothing is guessed.
+    """
+    for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) == 1 and sign in header[0]:
+            raise InputError(f"table {path}: columns are separated by {name}, must be by commas (and 6.5, not 6,5)")
+
+
+def _one_line(error: Exception) -> str:
+    """Return the beginning of a message that may quote the file: no control character of it reaches a terminal."""
+    text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(error).splitlines()[0])
+    return text if len(text) <= MESSAGE_LEN else text[:MESSAGE_LEN] + " ..."
 
 
 def _check_columns(path: Path, columns: Columns, found: list[str]) -> None:
     named = {f.name: getattr(columns, f.name) for f in fields(columns)}
     absent = {f.name for f in fields(columns) if f.name in OPTIONAL and named[f.name] == f.default}
-    wanted = {role: name for role, name in named.items() if role not in absent}
-    missing = [f"{name} (for {role})" for role, name in wanted.items() if name not in found]
+    require_columns(path, found, {name: f"{name} (for {role})" for role, name in named.items() if role not in absent})
+
+
+def require_columns(path: Path, found: Sequence[str], wanted: Mapping[str, str] | Sequence[str]) -> None:
+    """Return if the table has each of the columns ``wanted`` once; a mapping says what a missing one is called.
+
+    Raises:
+        InputError: one is missing, or occurs more than once.
+    """
+    called = wanted if isinstance(wanted, Mapping) else dict(zip(wanted, wanted, strict=True))
+    missing = [what for name, what in called.items() if name not in found]
     if missing:
         raise InputError(f"table {path}: missing column {', '.join(missing)}; found: {', '.join(found) or 'none'}")
-    doubled = sorted({name for name in wanted.values() if found.count(name) > 1})
+    doubled = sorted(name for name in called if found.count(name) > 1)
     if doubled:
         raise InputError(f"table {path}: column {', '.join(doubled)} occurs more than once")
 
@@ -226,7 +257,7 @@ def _labels(column: pa.ChunkedArray) -> Labels:
     return Labels(tuple(encoded.dictionary.to_pylist()), code)
 
 
-def _numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def numbers_of(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the values (NaN where blank) and a mask of the cells that hold something else than a number."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return _parse(pc.utf8_trim_whitespace(column).to_pylist())
@@ -241,7 +272,7 @@ def _times(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """Return years; of a date its year; NaN where there is none."""
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = pc.year(column)
-    return _numbers(column)[0]
+    return numbers_of(column)[0]
 
 
 def _parse(cells: list[str | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -250,7 +281,8 @@ def _parse(cells: list[str | None]) -> tuple[NDArray[np.float64], NDArray[np.boo
     for i, cell in enumerate(cells):
         if cell:
             try:
-                value[i] = float(cell)
+                # Python reads 1_000 as a thousand; whoever wrote that may have meant something else.
+                value[i] = float(cell.replace("_", "?"))
             except ValueError:
                 bad[i] = True
     return value, bad

@@ -13,7 +13,8 @@ public set every bound from 20 to 1,000 finds the same 85 assays (31,398 values)
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +23,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset, Relation
-from securefl.chem.roles import AUXILIARY_WEIGHT
-from securefl.chem.table import PLAIN, Columns, Labels, Role, Table, read_arrow, table_of
+from securefl.chem.roles import AUXILIARY_WEIGHT, read_flag
+from securefl.chem.table import PLAIN, Columns, Labels, Role, Table, read_arrow, require_columns, table_of
 from securefl.chem.thresholds import Assay, Part, assemble, parts_of, refused, undecided
 from securefl.errors import InputError
 
@@ -42,9 +43,14 @@ def read_tuner(assays: Path, activities: Path, structures: Path, *, undo_powers:
         undo_powers: apply the rule of the 10**x trap; without it every value stays as it is.
 
     Raises:
-        InputError: a file can't be read, a column is missing, a value is NaN or infinite, or no row is usable.
+        InputError: a file can't be read, a column is missing, an assay is listed twice, a compound has two structures, a value
+            is NaN or infinite, or no row is usable.
     """
-    catalogue = {assay.name: assay for assay in _assays(assays)}
+    catalogue: dict[str, Assay] = {}
+    for assay in _assays(assays):
+        if assay.name in catalogue:
+            raise InputError(f"table {assays}: assay {assay.name!r} occurs more than once")
+        catalogue[assay.name] = assay
     t1, smiles_of = _columns(activities, T1_COLUMNS), _structures(structures)
     compound = t1["input_compound_id"].to_pylist()
     # A compound without a structure keeps a blank cell, which the long table's reader rejects with its row number.
@@ -133,30 +139,34 @@ def write_tuner(table: Table, folder: Path) -> None:
     _write(folder / "T2.csv", T2_COLUMNS, t2)
 
 
-def _columns(path: Path, wanted: Iterable[str]) -> pa.Table:
+def _columns(path: Path, wanted: Sequence[str]) -> pa.Table:
     content = read_arrow(path)
-    missing = [name for name in wanted if name not in content.column_names]
-    if missing:
-        raise InputError(f"table {path}: missing column {', '.join(missing)}; found: {', '.join(content.column_names)}")
+    require_columns(path, content.column_names, wanted)
     return content
 
 
 def _assays(path: Path) -> Iterator[Assay]:
     content = _columns(path, ("input_assay_id", "use_in_regression"))
-    for row in content.to_pylist():
+    for number, row in enumerate(content.to_pylist(), start=1):
         given = [row.get(name) for name in THRESHOLDS]
         try:
             thresholds = tuple(float(one) for one in given if one not in (None, ""))
         except ValueError as error:
             raise InputError(f"table {path}: assay {row['input_assay_id']}: a threshold is not a number") from error
-        regression = str(row["use_in_regression"]).strip().lower() in ("true", "1")
+        if not all(map(math.isfinite, thresholds)):
+            raise InputError(f"table {path}: assay {row['input_assay_id']}: a threshold is not finite")
+        regression = read_flag(row["use_in_regression"], f"table {path}: use_in_regression", number)
         role = Role(AUXILIARY_WEIGHT, auxiliary=True) if str(row.get("assay_type")).startswith("AUX_") else PLAIN
         yield Assay(str(row["input_assay_id"]), regression, thresholds, role)
 
 
 def _structures(path: Path) -> dict[str, str | None]:
     content = _columns(path, T2_COLUMNS)
-    return dict(zip(content["input_compound_id"].to_pylist(), content["smiles"].to_pylist(), strict=True))
+    found: dict[str, str | None] = {}
+    for compound, smiles in zip(content["input_compound_id"].to_pylist(), content["smiles"].to_pylist(), strict=True):
+        if found.setdefault(compound, smiles) != smiles:
+            raise InputError(f"table {path}: compound {compound!r} has two structures, must have one")
+    return found
 
 
 def _logarithmic(value: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:

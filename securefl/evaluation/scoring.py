@@ -21,7 +21,7 @@ from securefl.chem.dataset import Activities, Dataset, Fold
 from securefl.chem.encoding import Encoded, encode
 from securefl.chem.graphs import graphs_of
 from securefl.chem.rejects import Reject, Stage
-from securefl.chem.table import read_arrow
+from securefl.chem.table import read_arrow, require_columns
 from securefl.errors import InputError
 from securefl.evaluation.applicability import nearest
 from securefl.files import write_bytes
@@ -58,8 +58,7 @@ def read_smiles(path: Path, column: str = "smiles") -> tuple[str, ...]:
         InputError: the file can't be read, has no such column, or no row.
     """
     content = read_arrow(path)
-    if column not in content.column_names:
-        raise InputError(f"table {path}: missing column {column}; found: {', '.join(content.column_names) or 'none'}")
+    require_columns(path, content.column_names, (column,))
     texts = tuple("" if cell is None else str(cell).strip() for cell in content[column].to_pylist())
     if not texts:
         raise InputError(f"table {path} has 0 rows, must have >= 1")

@@ -87,6 +87,29 @@ def test_an_unreadable_table_is_an_input_error_in_one_line(tmp_path: Path, name:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_a_table_with_other_separators_is_refused_and_not_guessed(tmp_path: Path, sign: str) -> None:
+    text = "smiles,task,value\nCCO,a,6\nCCN,a,7\n".replace(",", sign).replace("7", "7,5")
+    with pytest.raises(InputError, match="must be by commas"):
+        read_table(write_csv(tmp_path / "t.csv", text))
+
+
+def test_a_ragged_row_is_named_and_nothing_of_it_reaches_the_terminal_raw(tmp_path: Path) -> None:
+    text = "smiles,task,value\n" + "CCO,a,6\n" * 700 + "\x1b[2J,b\n"
+    with pytest.raises(InputError, match="Row #702: Expected 3 columns, got 2") as caught:
+        read_table(write_csv(tmp_path / "t.csv", text))
+    assert str(caught.value).isprintable()
+    with pytest.raises(InputError) as caught:
+        read_table(write_csv(tmp_path / "t.csv", "smiles,task,value\n" + "C" * 5_000 + ",b\n"))
+    assert len(str(caught.value)) < 500
+
+
+def test_underscores_make_no_number(tmp_path: Path) -> None:
+    table = read_table(write_csv(tmp_path / "t.csv", "smiles,task,value\nCCO,a,1_000\nCCN,a,6\n"))
+    assert table.value.tolist() == [6.0]
+    assert [(one.row, one.reason) for one in table.rejects] == [(1, "value is not a number")]
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_table(tmp_path / "absent.csv")

@@ -95,6 +95,8 @@ def test_roles_are_read_and_belong_to_names(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("assay\na\n", "missing column task"),
+        ("task,weight,task\na,1,b\n", "column task occurs more than once"),
+        ("task,weight\n,1\n", "blank task in row 1"),
         ("task,weight\na,1\na,2\n", "task 'a' occurs again in row 2"),
         ("task,weight\na,0\n", "weight '0' in row 1 must be a positive number"),
         ("task,weight\na,inf\n", "weight 'inf' in row 1"),

@@ -37,6 +37,25 @@ def rows_of(table: Table) -> set[tuple[str, str, float, int]]:
     }
 
 
+@pytest.mark.parametrize(
+    ("t0", "t2", "reason"),
+    [
+        ("a,OTHER,True,,,high\na,OTHER,False,6,,high\n", T2, "assay 'a' occurs more than once"),
+        ("a,OTHER,True,nan,,high\n", T2, "assay a: a threshold is not finite"),
+        ("a,OTHER,perhaps,6,,high\n", T2, "use_in_regression 'perhaps' in row 1 must be true or false"),
+        ("a,OTHER,True,,,high\n", T2 + "1,CCCCO\n", "compound '1' has two structures"),
+        ("a,OTHER,True,,,high\n", "input_compound_id,smiles,smiles\n1,CCO,CCO\n", "column smiles occurs more than once"),
+    ],
+)
+def test_contradicting_tables_are_refused(tmp_path: Path, t0: str, t2: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        read(tmp_path, t0, "1,a,=,6.5\n2,a,=,5\n", t2)
+
+
+def test_a_structure_that_is_given_twice_alike_is_no_conflict(tmp_path: Path) -> None:
+    assert len(read(tmp_path, "a,OTHER,yes,,,high\n", "1,a,=,6.5\n", T2 + "1,CCO\n")) == 1
+
+
 def test_regression_rows_join_their_structures(tmp_path: Path) -> None:
     table = read(tmp_path, "a,OTHER,True,,,high\n", "1,a,=,6.5\n2,a,<,5\n3,a,>>,7\n")
     assert rows_of(table) == {("a", "CCO", 6.5, 0), ("a", "CCN", 5.0, -1), ("a", "CCC", 7.0, 1)}

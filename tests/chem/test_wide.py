@@ -42,3 +42,32 @@ def test_a_panel_without_numbers_is_refused(tmp_path: Path) -> None:
         read_wide(write_csv(tmp_path / "t.csv", "smiles,one\nCCO,high\n"))
     with pytest.raises(InputError, match="infinite"):
         read_wide(write_csv(tmp_path / "t.csv", "smiles,one\nCCO,1\nCCN,inf\n"))
+
+
+def test_a_text_among_numbers_is_never_lost_in_silence(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", "id,smiles,one,two,site\na,CCO,1,0.5,A\nb,CCC,N/A,0.25,B\nc,CCN,0,,7\n")
+    table = read_wide(path)
+    assert table.task.names == ("two",)
+    assert len(table.notes) == 1
+    assert table.notes[0] == "column 'one' holds text and is no task: 2 numbers and 1 cells that are none (first in row 2)"
+    texts = pa.table({"smiles": ["CCO", "CCN"], "one": [1, 0], "two": ["1", "0"]})
+    assert read_wide(write_parquet(tmp_path / "t.parquet", texts)).notes[0].endswith("2 numbers and 0 cells that are none")
+    named = read_wide(path, tasks=["one", "two"])
+    cells = zip(named.task.code.tolist(), named.row.tolist(), named.value.tolist(), strict=True)
+    assert list(cells) == [(0, 1, 1.0), (0, 3, 0.0), (1, 1, 0.5), (1, 2, 0.25)]
+    assert named.rejects == (Reject(2, Stage.READ, "value is not a number"),)
+    assert named.notes == ()
+
+
+def test_a_column_that_occurs_twice_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    for header in ("smiles,one,one", "smiles,smiles,one"):
+        with pytest.raises(InputError, match="occurs more than once"):
+            read_wide(write_csv(tmp_path / "t.csv", f"{header}\n1,1,0\n2,0,1\n"))
+    # Blank columns at the end are what spreadsheets leave.
+    assert len(read_wide(write_csv(tmp_path / "t.csv", "smiles,one,,\nCCO,1,,\n"))) == 1
+
+
+def test_large_numbers_and_numbers_for_structures(tmp_path: Path) -> None:
+    table = read_wide(write_csv(tmp_path / "t.csv", "smiles,one\n1,9007199254740993\n2,0\n"))
+    assert table.task.names == ("one",)
+    assert table.value.tolist() == [9007199254740992.0, 0.0]
