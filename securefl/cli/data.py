@@ -55,6 +55,7 @@ def prepare_table(
     keep_powers: o.KeepPowers = False,
     threshold: o.Threshold = None,
     tautomers: o.Tautomers = False,
+    tautomer_seconds: o.TautomerSeconds = 10.0,
     no_stereo: o.FlatStereo = False,
     max_heavy_atoms: o.MaxHeavy = 100,
     bits: o.Bits = BITS,
@@ -93,7 +94,9 @@ def prepare_table(
         options |= {"min_value": PX[0], "max_value": PX[1]}
     if roles is not None:
         long = with_roles(long, read_roles(roles))
-    rules = Rules(tautomer=tautomers, keep_stereo=not no_stereo, max_heavy_atoms=max_heavy_atoms)
+    rules = Rules(
+        tautomer=tautomers, tautomer_seconds=tautomer_seconds, keep_stereo=not no_stereo, max_heavy_atoms=max_heavy_atoms
+    )
     write(long, options | o.parse_settings(settings or []), out, key, as_json, rules)
 
 

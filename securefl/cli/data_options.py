@@ -40,6 +40,9 @@ KeepPowers = Annotated[bool, typer.Option("--keep-powers", help="TUNER tables: d
 # What is done to values and structures.
 Threshold = Annotated[list[float] | None, typer.Option("--threshold", help="Make classes at this value; may be repeated.")]
 Tautomers = Annotated[bool, typer.Option("--tautomers", help="Canonical tautomers, capped: some six times slower.")]
+TautomerSeconds = Annotated[
+    float, typer.Option("--tautomer-seconds", help="A molecule whose tautomers take longer is rejected.")
+]
 FlatStereo = Annotated[bool, typer.Option("--no-stereo", help="Drop stereochemistry.")]
 MaxHeavy = Annotated[int, typer.Option("--max-heavy-atoms", help="Larger molecules are rejected.")]
 
