@@ -25,7 +25,8 @@ def audit(
 
     Clopper and Pearson's bound always holds; those of the ratio hold for many counts only and ignore delta. They look at hits
     over false alarms: give misses and right rejections for the other error. The joint beta interval looks at both, and
-    depends on a prior. A small bound is no proof of privacy.
+    depends on a prior: its lower end is above 0 even where there is no leak. All of them ask that the threshold of the
+    attack was chosen on other trainings than those that are counted. A small bound is no proof of privacy.
 
     Example:
 

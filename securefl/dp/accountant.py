@@ -157,7 +157,10 @@ def _event(mechanism: SampledGaussian) -> dp_event.DpEvent:
 
 
 def delta_bound(smallest: int) -> float:
-    """Return the largest delta at record level: min(1e-5, 1 / (10 N)), N the records of the smallest partner."""
+    """Return the largest delta at record level: min(1e-5, 1 / (10 N)), N the records of the smallest partner.
+
+    It is the consortium's rule, not the strictest: from 10,000 records on, a larger partner's own 1 / (10 N) is under 1e-5.
+    """
     return min(MAX_DELTA, 1.0 / (10 * max(smallest, 1)))
 
 
