@@ -147,6 +147,8 @@ def prove(key: ThresholdKey, share: KeyShare, ciphertexts: Sequence[Any], partia
 def verify(key: ThresholdKey, index: int, ciphertexts: Sequence[Any], partials: Sequence[Any], proof: bytes) -> None:
     """Check that ``partials`` are party ``index``'s partial decryptions of ``ciphertexts``.
 
+    Pre-condition: all of them are units modulo n^2 (:func:`~securefl.crypto.paillier.require_units`).
+
     Raises:
         VerificationError: they are not, or the proof is malformed.
     """

@@ -117,7 +117,7 @@ class SumOpener(Protocol):
 
         Raises:
             BadCiphertextError: a body is refused.
-            ProtocolAbort: the key has given all its releases.
+            CapacityError: the key has given all its releases.
         """
         ...
 

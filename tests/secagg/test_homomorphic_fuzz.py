@@ -85,6 +85,17 @@ def test_paillier_ciphertexts() -> None:
     assert refused > INPUTS / 4
 
 
+def test_paillier_bodies() -> None:
+    """Proof and ciphertexts together: no mutation is accepted."""
+    quantizer = Quantizer.for_sum(5, clip=1.0, max_weight=8)
+    options = paillier_sum.PaillierOptions(decryption=paillier_sum.Decryption.SINGLE, bits=2048)
+    setup = paillier_sum.set_up(CLIENTS, quantizer=quantizer, run_id=bytes(32), rng=CountingRng(), options=options)
+    assert isinstance(setup, paillier_sum.SingleSetup)
+    cipher, me = setup.keys.opener(1).cipher, CLIENTS[0]
+    body = cipher.encrypt(np.array([1, 2], dtype=np.uint32), me=me, rng=CountingRng(1))
+    assert hammer(body, lambda data: cipher.add_proven({me: memoryview(data)}, 2), inputs=1000) == (0, 1000)
+
+
 def test_paillier_public_keys() -> None:
     """A changed modulus is odd and composite half of the time, and then as good a modulus as any: it decodes."""
     _, refused = hammer(paillier_key().public.encode(), PublicKey.decode, inputs=3000)
