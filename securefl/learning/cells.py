@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -130,11 +129,6 @@ class Records:
     def cells(self) -> int:
         """Number of labelled cells."""
         return len(self.target)
-
-    @cached_property
-    def support(self) -> NDArray[np.int64]:
-        """How many records have each bit, shape (bits,)."""
-        return np.bincount(self.fingerprints.indices, minlength=self.fingerprints.shape[1])
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[SparseBatch, CellBatch]:
         """Return the fingerprints and the cells of ``rows``, int64 (B,), in that order."""

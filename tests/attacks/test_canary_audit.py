@@ -51,8 +51,8 @@ def test_canaries_share_no_bit_and_the_coin_is_fair() -> None:
     inside = coins(1000, seed=3)
     assert 440 < inside.sum() < 560
     records = canary_records(inside)
-    assert records.support.max() == 1
-    assert records.support.sum() == OWN_BITS * inside.sum()
+    assert records.fingerprints.sum(axis=0).max() == 1
+    assert records.fingerprints.sum() == OWN_BITS * inside.sum()
     assert abs(float(records.target.sum())) < 0.1 * float(np.abs(records.target).sum())
 
 

@@ -83,11 +83,6 @@ def test_order_of_the_table_does_not_reach_the_records(tiny_dataset: Dataset) ->
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
 
-def test_support_counts_records(tiny_dataset: Dataset) -> None:
-    records = records_of(tiny_dataset, scaling_of(tiny_dataset, 2), tiny_dataset.cells(2, Fold.TRAIN))
-    np.testing.assert_array_equal(records.support, np.asarray(records.fingerprints.sum(axis=0)).ravel())
-
-
 def test_joined_keeps_partners_tasks_apart(tiny_dataset: Dataset) -> None:
     parts = [records_of(tiny_dataset, scaling_of(tiny_dataset, p), tiny_dataset.cells(p, Fold.TRAIN)) for p in range(3)]
     whole = joined(parts)

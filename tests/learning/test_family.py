@@ -83,7 +83,7 @@ def test_records_of_the_graph_family_hold_the_molecules_of_their_compounds(tiny_
         expected = graph_batch(graphs_of([dataset.smiles[i] for i in records.compound[rows]]))
         assert torch.equal(inputs.graph.atoms, expected.atoms)
         assert torch.equal(inputs.graph.molecule, expected.molecule)
-        assert records.support.shape == (ATOM_ROWS,)
+        assert records.fingerprints.shape[1] == ATOM_ROWS
 
 
 def test_inputs_follow_the_family(tiny_dataset: Dataset) -> None:
