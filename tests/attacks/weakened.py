@@ -15,7 +15,8 @@ from securefl.quantize import Quantizer
 from securefl.secagg.base import Continue
 from securefl.secagg.journal import MemoryJournal
 from securefl.secagg.ledger import Ledger
-from securefl.secagg.masking.client import Answered, Checked, Unmasked
+from securefl.secagg.masking.client import Checked, Unmasked
+from securefl.secagg.masking.member import Answered
 from securefl.secagg.masking.messages import Phase, encode_released
 from securefl.secagg.policy import Policy
 from securefl.types import RingVector, Secret
@@ -79,5 +80,5 @@ def unchecked_survivors(self: Checked, inbound: bytes) -> Continue[Unmasked, byt
     """A client that releases its shares without comparing what the others signed."""
     view = hashlib.sha256(inbound).digest()
     payload = [encode_released(self._release(owner) for owner in self.held)]
-    sent = self.member.write(Phase.UNMASK, payload, self.answered.sealed.digest, view)
-    return Continue(Unmasked(self.member, self.check, self.survivors, Answered(view, sent)), sent.message)
+    sent = self.member.write(Phase.UNMASK, payload, self.answered.sent.digest, view)
+    return Continue(Unmasked(self.member, self.check, self.survivors, Answered(view, sent, {})), sent.message)

@@ -24,6 +24,7 @@ from securefl.secagg.masking.client import Checked
 from securefl.secagg.masking.keys import KeyEnd
 from securefl.secagg.masking.messages import ShareKind
 from securefl.secagg.masking.static import set_up_static
+from securefl.secagg.masking.sum_tags import SumCheck
 from securefl.types import ClientId
 
 LARGEST = 6
@@ -102,7 +103,7 @@ def test_client_releases_one_kind_of_share() -> None:
     held = dict.fromkeys(recorded(4).cohort, state.own_pair)
     for size in range(1, 5):
         for survivors in combinations(sorted(recorded(4).cohort), size):
-            checked = Checked(state.member, held, (), frozenset(survivors), {}, state.answered)
+            checked = Checked(state.member, held, SumCheck(0, ()), frozenset(survivors), state.answered)
             for owner in recorded(4).cohort:
                 released = checked._release(owner)
                 expected = ShareKind.SELF_MASK_SEED if owner in survivors else ShareKind.MASK_KEY

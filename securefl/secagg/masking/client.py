@@ -24,9 +24,9 @@ from securefl.crypto.keystream import apply_masks, masked_chunks
 from securefl.crypto.sealed import decrypt_once, encrypt_once
 from securefl.errors import AbortReason, TooFewClients, VerificationError
 from securefl.secagg.base import ClientState, Continue, OpenedSum
-from securefl.secagg.envelope import NO_VIEW, Envelope, Sealed
+from securefl.secagg.envelope import NO_VIEW, Envelope
 from securefl.secagg.masking.keys import VECTOR_STREAM, KeyEnd
-from securefl.secagg.masking.member import Expected, Member
+from securefl.secagg.masking.member import Answered, Member
 from securefl.secagg.masking.messages import (
     Advert,
     Phase,
@@ -64,14 +64,6 @@ class RoundSecrets:
         return cls(*keys, seed, coins, Secret(rng.bytes(contribution_size)))
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The last request and the answer to it, kept so that a retry gets identical bytes."""
-
-    request: bytes
-    sealed: Sealed
-
-
 def advertise_keys(member: Member, update: RingVector, *, rng: Rng) -> Continue[ClientState, bytes]:
     """Begin the round: record it, draw its secrets, advertise public keys and the seed's commitment.
 
@@ -86,7 +78,8 @@ def advertise_keys(member: Member, update: RingVector, *, rng: Rng) -> Continue[
         member.keys.commitment(secrets.seed, member.me),
     )
     sealed = member.write(Phase.ADVERTISE_KEYS, [advert.encode()], member.channel.genesis(member.me), NO_VIEW)
-    return Continue(Advertised(member, update, secrets, sealed), sealed.message)
+    chain = {client: member.channel.genesis(client) for client in member.roster.clients}
+    return Continue(Advertised(member, update, secrets, Answered(NO_VIEW, sealed, chain)), sealed.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +89,18 @@ class Advertised:
     member: Member
     update: RingVector = field(repr=False)
     secrets: RoundSecrets
-    sent: Sealed
+    answered: Answered
 
     def next(self, inbound: bytes) -> Step:
         """Check the advertised keys, share both secrets with the circle."""
         member = self.member
-        chain = {client: member.channel.genesis(client) for client in member.roster.clients}
-        envelopes = member.collect(inbound, Phase.SHARE_KEYS, Expected(chain=chain, view=NO_VIEW, own=self.sent))
+        envelopes = member.collect(inbound, Phase.SHARE_KEYS, self.answered)
         member.require(len(envelopes))
         adverts = read_adverts(member, envelopes)
         view = hashlib.sha256(inbound).digest()
         own_pair, sealed_pairs = self._share(adverts, view)
-        sent = member.write(Phase.SHARE_KEYS, [encode_sealed(sealed_pairs)], self.sent.digest, view)
-        later = Shared(member, self.update, self.secrets, own_pair, adverts, _digests(envelopes), Answered(view, sent))
+        sent = member.write(Phase.SHARE_KEYS, [encode_sealed(sealed_pairs)], self.answered.sent.digest, view)
+        later = Shared(member, self.update, self.secrets, own_pair, adverts, Answered(view, sent, _digests(envelopes)))
         return Continue(later, sent.message)
 
     def _share(self, adverts: Mapping[ClientId, Advert], key_list: bytes) -> tuple[SharePair, dict[ClientId, bytes]]:
@@ -141,17 +133,15 @@ class Shared:
     secrets: RoundSecrets
     own_pair: SharePair
     adverts: Mapping[ClientId, Advert] = field(repr=False)
-    chain: Mapping[ClientId, bytes] = field(repr=False)
     answered: Answered
 
     def next(self, inbound: bytes) -> Step:
         """Check and open the shares, then send the masked input."""
         view = hashlib.sha256(inbound).digest()
-        if view == self.answered.request:
-            return Continue(self, self.answered.sealed.message)
+        if view == self.answered.view:
+            return Continue(self, self.answered.sent.message)
         member = self.member
-        expected = Expected(chain=self.chain, view=self.answered.request, own=self.answered.sealed)
-        envelopes = member.collect(inbound, Phase.MASKED_INPUT, expected)
+        envelopes = member.collect(inbound, Phase.MASKED_INPUT, self.answered)
         member.require(len(envelopes))
         held = {member.me: self.own_pair}
         for sender in sorted(member.circle & set(envelopes) - {member.me}):
@@ -161,9 +151,9 @@ class Shared:
         contributions = {client: pair.contribution for client, pair in held.items()}
         tag_keys = agree_tag_keys(member.channel, contributions, member.roster.sum_tags)
         payload = itertools.chain(self._masked(frozenset(held)), self._masked_tags(frozenset(held), tag_keys))
-        sent = member.write(Phase.MASKED_INPUT, payload, self.answered.sealed.digest, view)
+        sent = member.write(Phase.MASKED_INPUT, payload, self.answered.sent.digest, view)
         check = SumCheck(len(self.update), tag_keys)
-        return Continue(Masked(member, held, check, _digests(envelopes), Answered(view, sent)), sent.message)
+        return Continue(Masked(member, held, check, Answered(view, sent, _digests(envelopes))), sent.message)
 
     def _open_pair(self, sender: ClientId, envelope: Envelope) -> SharePair:
         member, channel = self.member, self.member.channel
@@ -174,7 +164,7 @@ class Shared:
         mine, peer = KeyEnd(member.me, self.adverts[member.me].seal_key), KeyEnd(sender, self.adverts[sender].seal_key)
         key = member.keys.share_seal(self.secrets.seal_key, peer, mine, sending=False)
         try:
-            binding = member.keys.share_binding(self.answered.request, sender, member.me)
+            binding = member.keys.share_binding(self.answered.view, sender, member.me)
             plain = decrypt_once(key, sealed[member.me], binding)
         except VerificationError as error:
             raise channel.abort(AbortReason.BAD_CIPHERTEXT, sender) from error
@@ -217,17 +207,15 @@ class Masked:
     member: Member
     held: Mapping[ClientId, SharePair] = field(repr=False)
     check: SumCheck
-    chain: Mapping[ClientId, bytes] = field(repr=False)
     answered: Answered
 
     def next(self, inbound: bytes) -> Step:
         """Check the survivors against the policy and sign them."""
         view = hashlib.sha256(inbound).digest()
-        if view == self.answered.request:
-            return Continue(self, self.answered.sealed.message)
+        if view == self.answered.view:
+            return Continue(self, self.answered.sent.message)
         member, channel = self.member, self.member.channel
-        expected = Expected(chain=self.chain, view=self.answered.request, own=self.answered.sealed)
-        envelopes = member.collect(inbound, Phase.CONSISTENCY, expected)
+        envelopes = member.collect(inbound, Phase.CONSISTENCY, self.answered)
         survivors = frozenset(envelopes)
         required = member.roster.policy.required
         if len(survivors) < required or len(survivors & member.circle) < member.graph.threshold:
@@ -241,8 +229,8 @@ class Masked:
         lineage = channel.context.model_hash
         member.ledger.admit(lineage, survivors, round=channel.context.round)
         signed = Signed(survivors, member.ledger.told(lineage, survivors))
-        sent = member.write(Phase.CONSISTENCY, [signed.encode()], self.answered.sealed.digest, view)
-        later = Checked(member, self.held, self.check, survivors, _digests(envelopes), Answered(view, sent))
+        sent = member.write(Phase.CONSISTENCY, [signed.encode()], self.answered.sent.digest, view)
+        later = Checked(member, self.held, self.check, survivors, Answered(view, sent, _digests(envelopes)))
         return Continue(later, sent.message)
 
 
@@ -254,22 +242,15 @@ class Checked:
     held: Mapping[ClientId, SharePair] = field(repr=False)
     check: SumCheck
     survivors: frozenset[ClientId]
-    chain: Mapping[ClientId, bytes] = field(repr=False)
     answered: Answered
 
     def next(self, inbound: bytes) -> Step:
         """Check that enough survivors signed the same, then release one kind of share for each partner."""
         view = hashlib.sha256(inbound).digest()
-        if view == self.answered.request:
-            return Continue(self, self.answered.sealed.message)
+        if view == self.answered.view:
+            return Continue(self, self.answered.sent.message)
         member, channel = self.member, self.member.channel
-        expected = Expected(
-            chain=self.chain,
-            view=self.answered.request,
-            own=self.answered.sealed,
-            mismatch=AbortReason.INCONSISTENT_SURVIVORS,
-        )
-        envelopes = member.collect(inbound, Phase.UNMASK, expected)
+        envelopes = member.collect(inbound, Phase.UNMASK, self.answered)
         signed = read_signed(channel, envelopes, member.roster.clients, self.survivors)
         member.require(len(envelopes))
         told = itertools.chain.from_iterable(one.earlier for one in signed)
@@ -277,8 +258,8 @@ class Checked:
         # Written down before it is answered: a client set back to this state still refuses a second request.
         member.journal.answer(channel.context.round, view)
         payload = [encode_released(self._release(owner) for owner in self.held)]
-        sent = member.write(Phase.UNMASK, payload, self.answered.sealed.digest, view)
-        return Continue(Unmasked(member, self.check, self.survivors, Answered(view, sent)), sent.message)
+        sent = member.write(Phase.UNMASK, payload, self.answered.sent.digest, view)
+        return Continue(Unmasked(member, self.check, self.survivors, Answered(view, sent, {})), sent.message)
 
     def _release(self, owner: ClientId) -> ReleasedShare:
         pair = self.held[owner]
@@ -302,9 +283,9 @@ class Unmasked:
         Raises:
             ProtocolAbort: SECOND_UNMASKING, the request is not the one that was answered.
         """
-        if hashlib.sha256(inbound).digest() != self.answered.request:
+        if hashlib.sha256(inbound).digest() != self.answered.view:
             raise self.member.channel.abort(AbortReason.SECOND_UNMASKING)
-        return Continue(self, self.answered.sealed.message)
+        return Continue(self, self.answered.sent.message)
 
     def verify_sum(self, opened: OpenedSum) -> None:
         """Check the sum that the operator says it opened; without tags in the roster only survivors and length are.

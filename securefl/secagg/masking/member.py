@@ -49,7 +49,7 @@ class Member:
         """Return this client's signed envelope of ``phase``."""
         return seal(self.channel, Slip(phase=phase, sender=self.me, previous=previous, view=view), payload, key=self.identity)
 
-    def collect(self, inbound: bytes, asks: Phase, expected: Expected) -> dict[ClientId, Envelope]:
+    def collect(self, inbound: bytes, asks: Phase, answered: Answered) -> dict[ClientId, Envelope]:
         """Return the envelopes that the operator relays, each checked against what this client already knows.
 
         Raises:
@@ -57,15 +57,16 @@ class Member:
                 envelope missing or changed, or whatever :func:`~securefl.secagg.masking.messages.open_bundle` finds.
         """
         envelopes = open_bundle(self.channel, inbound, asks)
+        split = AbortReason.INCONSISTENT_SURVIVORS if asks is Phase.UNMASK else AbortReason.INCONSISTENT_VIEW
         for sender, envelope in envelopes.items():
-            if sender not in expected.chain:
+            if sender not in answered.chain:
                 raise self.channel.abort(AbortReason.UNKNOWN_PARTY, sender, "is not part of this round any more")
-            if envelope.view != expected.view:
-                raise self.channel.abort(expected.mismatch, sender)
-            if envelope.previous != expected.chain[sender]:
+            if envelope.view != answered.view:
+                raise self.channel.abort(split, sender)
+            if envelope.previous != answered.chain[sender]:
                 raise self.channel.abort(AbortReason.BROKEN_CHAIN, sender)
         own = envelopes.get(self.me)
-        if own is None or own.head != expected.own.head:
+        if own is None or own.head != answered.sent.head:
             raise self.channel.abort(AbortReason.MISSING_SELF, self.me)
         return envelopes
 
@@ -79,11 +80,14 @@ class Member:
             raise TooFewClients(round=self.channel.context.round, have=have, need=self.roster.policy.required)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What a client expects of the next bundle: who may be in it after which envelope, made on which view."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A client's last answer, and what the others' envelopes must follow that the operator relays next.
 
-    chain: Mapping[ClientId, bytes] = field(repr=False)
+    ``sent`` answered the operator's message with hash ``view``; a byte-identical repeat of that gets the same bytes again.
+    ``chain`` has the digest of the last envelope of everybody who is still in the round.
+    """
+
     view: bytes
-    own: Sealed
-    mismatch: AbortReason = AbortReason.INCONSISTENT_VIEW
+    sent: Sealed
+    chain: Mapping[ClientId, bytes] = field(repr=False)
