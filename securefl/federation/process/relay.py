@@ -97,6 +97,7 @@ class Relay:
     def _run(self, round: int, model: bytes, state: ServerState, cohort: frozenset[ClientId]) -> OpenedSum:
         gone = {ClientId(one.partner + 1) for one in self.departures if one.decision in LASTING}
         # Who has not taken what it was sent in an earlier round is sent no more: it would pile up here.
+        self._drain()
         asked = frozenset(client for client in (cohort & self.present) - gone if not self._lines[client].outgoing)
         self._send({client: Frame(Kind.BEGIN, u32(round) + model) for client in asked})
         while True:
@@ -124,8 +125,6 @@ class Relay:
             for client, arrived in frames.items():
                 for frame in arrived:
                     number, body = _said_in_round(frame)
-                    if frame.kind is Kind.ABORT:
-                        self.aborts.append((client, body.decode(errors="replace")))
                     if number != round:
                         continue  # late: it is of a round that went on without this partner
                     if frame.kind is Kind.PROTOCOL and client in asked:
@@ -152,14 +151,18 @@ class Relay:
     def close(self) -> None:
         """Tell everybody that the run is over, and hang up."""
         self._send(dict.fromkeys(self.present, Frame(Kind.END, b"")))
-        end = time.monotonic() + self._deadline_s
-        while any(line.outgoing for line in self._lines.values()) and time.monotonic() < end:
-            self._exchange(end, {})
+        self._drain()
         self._selector.unregister(self._listener)
         self._listener.close()
         for key in list(self._selector.get_map().values()):
             self._drop(key.data)
         self._selector.close()
+
+    def _drain(self) -> None:
+        """Wait until everybody has taken what it was sent, or the deadline is past; what they say meanwhile is of no round."""
+        end = time.monotonic() + self._deadline_s
+        while any(line.outgoing for line in self._lines.values()) and time.monotonic() < end:
+            self._exchange(end, {})
 
     def _send(self, frames: Mapping[ClientId, Frame]) -> None:
         for client, frame in frames.items():
@@ -213,6 +216,8 @@ class Relay:
                 self._greet(line, frame)
                 continue
             self._capture("up", line.partner, frame.kind, len(frame.body))
+            if frame.kind is Kind.ABORT:
+                self.aborts.append((line.partner, _said_in_round(frame)[1].decode(errors="replace")))
             yield frame
 
     def _greet(self, line: _Line, frame: Frame) -> None:
