@@ -59,9 +59,11 @@ def main() -> None:
     except SecureFLError as error:
         sys.stderr.write(f"securefl: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("securefl: interrupted; the same command resumes\n")
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        # Typer turns an interrupt into this code, and says nothing.
+        if end.code == INTERRUPTED:
+            sys.stderr.write("securefl: interrupted; the same command goes on with what is left\n")
+        raise
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 import pytest
 from typer.testing import CliRunner
 
-from securefl.cli.main import app
+from securefl.cli import doctor
+from securefl.cli.main import app, main
 from securefl.cli.verbs import VERBS
 
 HEAVY = ("torch", "opacus", "matplotlib", "rdkit")
@@ -47,3 +48,19 @@ def test_a_misspelt_verb_is_suggested() -> None:
     result = CliRunner().invoke(app, ["repotr"])
     assert result.exit_code == 2
     assert "Did you mean 'report'" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_an_interrupt_says_that_the_command_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typer ends with 130 by itself and says nothing: whoever pressed Ctrl-C was left with an empty line."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "doctor", interrupted)
+    monkeypatch.setattr(sys, "argv", ["securefl", "doctor"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "securefl: interrupted; the same command goes on with what is left\n"
