@@ -13,7 +13,12 @@ of similarity above 0.7, against 10.3 % (9.4 to 11.2) with scaffolds and 14.3 % 
 (``benchmarks/preparation.py``).
 
 Every partner computes the same folds from the shared key without comparing structures: leader clustering is not offered
-because a leader is somebody's structure. Two other rules are for comparison with published figures: ``random`` draws by the
+because a leader is somebody's structure. The same structures, that is: an InChIKey is blind to most tautomers, a scaffold is
+not. Of 95,959 compounds of MoleculeACE, tox21 and FS-Mol's largest assays 173 (0.18 %) are spelt as two tautomers with two
+scaffolds; a partner that holds one may train on what another, who holds the other, tests on. Where all partners prepare with
+canonical tautomers (``Rules.tautomer``) 2 of the 173 are left. Inside one table a compound has one fold in any case.
+
+Two other rules are for comparison with published figures: ``random`` draws by the
 connectivity part of the InChIKey, which flatters every model, because near copies of training compounds are tested; ``time``
 tests the newest compounds, and is the same for all partners only as far as they agree on when a compound was first measured.
 """

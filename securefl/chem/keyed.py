@@ -1,7 +1,8 @@
 """Keyed hashes: the bit order, the folds, and draws that every partner repeats on its own.
 
 Partners share one 32-byte key and never compare structures: each computes HMAC-SHA256 of its own scaffolds and InChIKeys
-and gets the same fold as everybody else who has that compound ([Simm+21] does the same with scaffold networks).
+and gets the same fold as everybody else who has that compound ([Simm+21] does the same with scaffold networks), but for
+tautomers (:mod:`securefl.chem.folds`).
 
 What this hides: an operator without the key can't say which fingerprint bit a coordinate of the first layer is, nor the
 fold of a structure that it suspects. What it does NOT hide: anything from the partners, who all hold the key, nor from

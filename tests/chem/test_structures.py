@@ -80,6 +80,15 @@ def test_scaffold_ignores_side_chains_and_stereo() -> None:
     assert left.scaffold == right.scaffold
 
 
+def test_tautomers_of_one_inchikey_share_a_scaffold_only_with_canonical_tautomers() -> None:
+    # Clonidine as two exports spell it: what securefl.chem.folds says of partners that hold one each.
+    imine, amine = "Clc1cccc(Cl)c1N=C1NCCN1", "Clc1cccc(Cl)c1NC1=NCCN1"
+    assert good(imine).inchikey == good(amine).inchikey
+    assert good(imine).scaffold != good(amine).scaffold
+    rules = Rules(tautomer=True)
+    assert good(imine, rules).scaffold == good(amine, rules).scaffold
+
+
 def test_generic_scaffold_ignores_atoms_bonds_and_side_chains() -> None:
     rules = Rules(generic_scaffold=True)
     assert good("Cc1ccccc1", rules).scaffold == good("CCC1CCNCC1", rules).scaffold == "C1CCCCC1"
