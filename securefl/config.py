@@ -104,7 +104,9 @@ class FederationConfig(Section):
     local_epochs: int = Field(1, ge=1)
     local_steps: int = Field(0, ge=0, description="gradient steps as the unit of local training; 0: local_epochs are it")
     batch: int = Field(128, ge=1)
-    optimiser: Literal["adam", "sgd", "lazy-adam"] = Field("adam", description="lazy-adam: rows of absent bits rest")
+    optimiser: Literal["adam", "sgd", "lazy-adam"] = Field(
+        "adam", description="lazy-adam: rows of absent bits rest; sgd at about 1 suits a dense panel of classes"
+    )
     censoring: Literal["one-sided", "tobit"] = Field("one-sided", description="what a censored cell costs")
     learning_rate: float = Field(1e-3, gt=0)
     patience: int = Field(5, ge=1)
