@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+import gmpy2
 import numpy as np
 import pytest
 from stand_ins import CountingRng
 
+from securefl.crypto.shipped_primes import shipped_primes
 from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
+from securefl.federation import protocols
 from securefl.quantize import Quantizer
 from securefl.secagg import run_round
 from securefl.secagg.base import DECRYPTOR_BASE, ClientState, Continue, Finished, RoundContext, ServerState
@@ -112,6 +115,16 @@ def test_a_decryptor_can_not_answer_with_another_ones_share() -> None:
         scheme.cipher.combine({**answers, DECRYPTORS[3]: answers[DECRYPTORS[0]]}, bodies, 4)
     assert caught.value.party == DECRYPTORS[3]
     assert len(requests) == len(decryptors) == 5
+
+
+@pytest.mark.parametrize("bits", [2048, 3072])
+def test_a_run_refuses_a_key_that_ships_with_the_package(bits: int) -> None:
+    """By its numbers: one of the two primes is enough, however it got there."""
+    mine = int(gmpy2.next_prime(shipped_primes(bits)[0] + 1))
+    for primes in (shipped_primes(bits), (mine, shipped_primes(bits)[1])):
+        own = PaillierOptions(bits=bits, safe_primes=primes)
+        with pytest.raises(ParameterError, match="ships with the package"):
+            protocols.set_up("paillier", CLIENTS, quantizer=QUANTIZER, rng=CountingRng(), options=own)
 
 
 def test_policy_and_dealer_are_stated() -> None:
