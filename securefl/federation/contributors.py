@@ -18,8 +18,9 @@ other layers and membership stay as they are. It is not differential privacy.
 The cohort is fixed: who joins later is not counted, which withholds too much and never too little. Who is absent later may have
 been counted in any row. Partners know how many of the cohort are absent and not which rows they claimed, so each absence takes
 one off every count while it lasts. Who drops out *within* a round is noticed too late: a row may then have fewer contributors.
-A training that resumes takes the count up and opens no other (:mod:`securefl.federation.snapshots`). A second training of the
-same data, with another seed, ``k`` or cohort, does count again: two counts that differ by a partner show its claims.
+A training that resumes takes the count up and opens no other (:mod:`securefl.federation.snapshots`); killed before its first
+round was kept, it counts the same claims again. A second training of the same data, with another seed, ``k`` or cohort, counts
+anew: two counts that differ by a partner show its claims.
 """
 
 from __future__ import annotations

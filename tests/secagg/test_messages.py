@@ -17,6 +17,7 @@ from securefl.secagg.masking.messages import (
     SEALED_PAIR_SIZE,
     Advert,
     Phase,
+    Signed,
     decode_released,
     decode_sealed,
     encode_released,
@@ -39,6 +40,7 @@ ROUND_TRIPS: dict[str, Callable[[bytes], bytes]] = {
     "sealed": lambda data: encode_sealed(decode_sealed(memoryview(data))),
     "released": lambda data: encode_released(decode_released(memoryview(data))),
     "parties": parties,
+    "signed": lambda data: Signed.decode(memoryview(data), frozenset(map(ClientId, range(1, 5)))).encode(),
 }
 
 
@@ -53,6 +55,7 @@ INPUTS = {
     "sealed": rows(SEALED_PAIR_SIZE),
     "released": st.builds(lambda data, kind: data[:4] + bytes([kind]) + data[5:], rows(34), st.integers(0, 3)),
     "parties": rows(0),
+    "signed": st.lists(rows(0), max_size=4).map(b"".join),
 }
 
 
@@ -72,6 +75,7 @@ def test_each_decoder_accepts_something() -> None:
     """Without this, decoders that refuse everything would pass."""
     world = World().up_to(Phase.UNMASK)
     names = {Phase.ADVERTISE_KEYS: "advert", Phase.SHARE_KEYS: "sealed", Phase.CONSISTENCY: "parties", Phase.UNMASK: "released"}
+    assert ROUND_TRIPS["signed"](2 * b"\x02\0\x01\0\x04\0") == 2 * b"\x02\0\x01\0\x04\0"
     for phase, name in names.items():
         payload = world.sent[phase][ClientId(1)][285:]
         assert ROUND_TRIPS[name](payload) == payload
