@@ -136,6 +136,8 @@ def _tuner_folds(fold: NDArray[np.int8], cluster: NDArray[np.int32]) -> NDArray[
 
 def _read_kind(folder: Path, kind: Kind, partner: int) -> Dataset:
     x = _load_csr(folder / f"{kind}_T11_x.npz")
+    if x.nnz and not (np.isfinite(x.data).all() and x.data.min() >= 0):
+        raise InputError(f"{folder}: {kind}_T11_x.npz holds values that are negative or not finite, must hold bits or counts")
     y = _load_csr(folder / f"{kind}_T10_y.npz").tocoo()
     fold = _load_folds(folder / f"{kind}_T11_fold_vector.npy")
     for name, rows in (("y", y.shape[0]), ("fold_vector", len(fold))):
@@ -166,15 +168,16 @@ def _tasks(path: Path, partner: int, kind: TaskKind, count: int) -> tuple[Task, 
     if not path.exists():
         return tuple(Task(partner, str(number), kind) for number in range(count))
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = {int(row["task_id"]): row for row in csv.DictReader(handle)}
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            listed = list(csv.DictReader(handle))
+        rows = {int(row["task_id"]): row for row in listed}
         weights = {number: float(row["training_weight"]) for number, row in rows.items()}
         # Older files have no aggregation weight: what they list is judged.
         judged = {number: float(row.get("aggregation_weight") or 1) > 0 for number, row in rows.items()}
     except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no table of task_id, training_weight, aggregation_weight: {error}") from error
-    if sorted(rows) != list(range(count)):
-        raise InputError(f"{path} lists {len(rows)} tasks, must list 0 to {count - 1} as y has columns")
+    if sorted(rows) != list(range(count)) or len(listed) != count:
+        raise InputError(f"{path} lists {len(listed)} tasks, must list 0 to {count - 1} once each as y has columns")
     if not all(np.isfinite(weight) and weight >= 0 for weight in weights.values()):
         raise InputError(f"{path}: a training_weight is negative or not finite")
     return tuple(Task(partner, str(number), kind, weights[number], judged[number]) for number in range(count))
@@ -217,7 +220,10 @@ def _load_folds(path: Path) -> NDArray[np.int8]:
         raise InputError(f"{path}: no such file") from error
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} is not an array: {error}") from error
-    unknown = sorted({int(one) for one in numbers.tolist()} - set(_FOLD))
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
+        raise InputError(f"{path} has shape {numbers.shape} of {numbers.dtype}, must be one row of numbers")
+    # A half is no fold, and not the one below it.
+    unknown = sorted(set(numbers.tolist()) - set(_FOLD))
     if unknown:
         raise InputError(f"{path}: fold {unknown[0]} is unknown, must be 0 to {AUDIT}")
     return np.array([_FOLD[int(one)] for one in numbers.tolist()], dtype=np.int8)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset, Fold, TaskKind
 from securefl.chem.matrices import read_matrices, write_matrices
@@ -99,6 +100,48 @@ def test_what_does_not_fit_is_named(mixed: Dataset, tmp_path: Path) -> None:
     sp.save_npz(folder / "reg_T11_x.npz", sp.hstack([x, x], format="csr"))
     with pytest.raises(InputError, match="must agree"):
         read_matrices({"e": folder, "f": fresh("f")}, "reg")
+
+
+@pytest.mark.parametrize(
+    ("folds", "reason"),
+    [
+        (np.zeros((5, 1)), r"has shape \(5, 1\)"),
+        (np.array(["one"]), "must be one row of numbers"),
+        (np.array([1.5]), "fold 1.5 is unknown"),
+        (np.array([np.nan]), "fold nan is unknown"),
+    ],
+)
+def test_what_is_no_fold_is_named(mixed: Dataset, tmp_path: Path, folds: NDArray[np.generic], reason: str) -> None:
+    write_matrices(mixed, 0, tmp_path / "p")
+    np.save(tmp_path / "p" / "reg_T11_fold_vector.npy", folds)
+    with pytest.raises(InputError, match=reason):
+        read_matrices({"p": tmp_path / "p"}, "reg")
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+def test_what_is_no_fingerprint_is_refused(mixed: Dataset, tmp_path: Path, value: float) -> None:
+    write_matrices(mixed, 0, tmp_path / "p")
+    x = sp.load_npz(tmp_path / "p" / "reg_T11_x.npz").astype(np.float64)
+    x.data[0] = value
+    sp.save_npz(tmp_path / "p" / "reg_T11_x.npz", x)
+    with pytest.raises(InputError, match=r"reg_T11_x\.npz holds values that are negative or not finite"):
+        read_matrices({"p": tmp_path / "p"}, "reg")
+
+
+def test_a_task_that_is_weighed_twice_is_refused(mixed: Dataset, tmp_path: Path) -> None:
+    write_matrices(mixed, 0, tmp_path / "p")
+    path = tmp_path / "p" / "reg_weights.csv"
+    path.write_text(path.read_text() + "0,OTHER,0.5,1\n")
+    with pytest.raises(InputError, match="once each"):
+        read_matrices({"p": tmp_path / "p"}, "reg")
+
+
+def test_a_table_of_weights_may_begin_with_a_byte_order_mark(mixed: Dataset, tmp_path: Path) -> None:
+    write_matrices(mixed, 0, tmp_path / "p")
+    path = tmp_path / "p" / "reg_weights.csv"
+    before = read_matrices({"p": tmp_path / "p"}, "reg")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_matrices({"p": tmp_path / "p"}, "reg").tasks == before.tasks
 
 
 def test_weights_and_auxiliary_tasks_travel(mixed: Dataset, tmp_path: Path) -> None:
