@@ -6,7 +6,8 @@ inverse error function makes them normal: no slower than torch's own generator.
 
 Quality. Up to 3.29 standard deviations a draw is one of 2^24 or more quantiles, whose spacing is under 2^-13 of the probability
 that lies beyond. The 2^-10 of draws beyond are drawn again, conditionally, in double precision with 53 fresh bits: the tail
-ends at 9.2 standard deviations (probability 2^-64 beyond).
+ends at 9.2 standard deviations (probability 2^-64 beyond; over a hundred steps of two million parameters that is 10^-11 of
+delta, which nobody pays for).
 
 What this does not protect from: the continuous Gaussian is only approximated. Values lie on the grid of float32, and an
 adversary who sees exact outputs can in principle tell neighbouring inputs apart by the low bits (Mironov 2012). In the

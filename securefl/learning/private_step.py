@@ -14,8 +14,9 @@ any statistics of the batch; targets are scaled by constants that nobody's data 
 denominator is constant; an empty batch is a step like any other. Not covered: compounds that two partners own (their epsilons
 add up), a compound under two InChIKeys (two records), the number of a partner's records (public: the sampling rate is computed
 from it), what preparation decided from all compounds (which tasks there are), losses and validation metrics (they stay with the
-partner or the auditor), and floating point: of the noise (see :mod:`securefl.learning.private_noise`), and of the sum, where
-one record changes how the others' float32 parts are rounded (Casacuberta et al. 2022, https://arxiv.org/abs/2207.10635).
+partner or the auditor), how long a step takes (it depends on how many records were drawn), and floating point: of the noise
+(see :mod:`securefl.learning.private_noise`), and of the sum, where one record changes how the others' float32 parts are rounded
+(Casacuberta et al. 2022, https://arxiv.org/abs/2207.10635).
 """
 
 from __future__ import annotations
