@@ -9,16 +9,17 @@ from typing import Annotated, get_args
 import joblib
 import typer
 
-from attacks.effort import EFFORTS, Budget
+from attacks.effort import EFFORTS, Budget, Effort, outlook
 from attacks.shadows import JOBS
 from securefl.cli.output import emit_json, emit_table, shown
 from securefl.cli.own import attack_own
 from securefl.cli.pipeline import attack_arms, find_dataset
 from securefl.cli.progress import progress_bar
 from securefl.cli.update import attack_update, summary
-from securefl.config import ArmName
+from securefl.config import ArmName, parse_config
 from securefl.errors import InputError
-from securefl.records import AuditRecord, View
+from securefl.evaluation.run import ARM_FILE, RUN_FILE, arm_folder
+from securefl.records import ArmRecord, AuditRecord, RunRecord, View, read_record
 from securefl.types import SystemRng
 
 INCONCLUSIVE = 6
@@ -37,7 +38,7 @@ def attack(
     seconds: Annotated[float, typer.Option("--seconds", help="Most seconds of that search.", min=0.1)] = 60.0,
     own: Annotated[str | None, typer.Option("--own", help="Only this partner's own compounds, for its eyes only.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="With --own: one CSV here; else in the partner's folders.")] = None,
-    budget: Annotated[Budget, typer.Option("--budget", help="'full': as long as it needs, hours; resumes.")] = "default",
+    budget: Annotated[Budget, typer.Option("--budget", help="'full' says what it takes, and resumes.")] = "default",
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that train shadow models; -1 for every core.")] = JOBS,
     backend: Annotated[str, typer.Option("--backend", help="joblib's: loky (processes) or threading.")] = "loky",
     as_json: Annotated[bool, typer.Option("--json", help="Print every score as JSON.")] = False,
@@ -77,6 +78,8 @@ def attack(
         return
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} must be one of {', '.join(BACKENDS)}; Dask and Ray are set from Python")
+    if effort.budget != "default":
+        typer.echo(f"securefl: {announced(run, effort, jobs=jobs)}", err=True)
     with progress_bar() as progress, joblib.parallel_config(backend=backend, n_jobs=jobs):
         audits = attack_arms(dataset, run, rng=SystemRng(), progress=progress, only=only, view=view, effort=effort)
     show(audits, as_json=as_json)
@@ -84,6 +87,23 @@ def attack(
     if failed:
         typer.echo(f"securefl: inconclusive: control {failed[0].name!r}: {failed[0].because}", err=True)
         raise typer.Exit(INCONCLUSIVE)
+
+
+def announced(run: Path, effort: Effort, *, jobs: int) -> str:
+    """Return in one line what an audit of the run in ``run`` with this ``effort`` will take.
+
+    Raises:
+        InputError: the run can't be read.
+    """
+    config = parse_config(read_record(RunRecord, run / RUN_FILE).config, source=str(run / RUN_FILE))
+    arms = [read_record(ArmRecord, arm_folder(run, arm) / ARM_FILE) for arm in config.arms]
+    ahead, workers = outlook(arms, config.attacks, effort), joblib.effective_n_jobs(jobs)
+    return (
+        f"budget {effort.budget!r}: {ahead.shadows} shadow models, about {ahead.seconds / workers / 60:.0f} min on {workers} "
+        f"processes (--jobs); then for each release at most {config.attacks.seconds_per_recovery * effort.longer:.0f} s of "
+        f"search and {effort.targets} molecules grown. What is finished is kept: the same command goes on after Ctrl-C; "
+        "--only and --view ask for less"
+    )
 
 
 def show(audits: Mapping[ArmName, AuditRecord], *, as_json: bool) -> None:

@@ -7,23 +7,25 @@ import dataclasses
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from stand_ins import CountingRng
 from typer.testing import CliRunner
 
-from attacks.effort import DEFAULT
+from attacks.effort import DEFAULT, EFFORTS, Outlook, outlook
 from attacks.own_exposure import OwnExposure, own_exposure, write_exposure
 from attacks.target import Target
 from securefl.chem.dataset import Dataset, Fold
 from securefl.chem.folder import load, save
+from securefl.cli.attack import announced
 from securefl.cli.main import app
 from securefl.cli.pipeline import attack_arms
 from securefl.config import RunConfig, parse_config
 from securefl.errors import InputError
 from securefl.evaluation.run import run
-from securefl.records import ArmRecord, AuditRecord, read_record
+from securefl.records import ArmRecord, AuditRecord, DpRecord, read_record
 from securefl.types import silent
 
 ARMS = ("plaintext", "masking+guard")
@@ -136,3 +138,22 @@ def test_a_full_budget_takes_the_place_of_a_default_one_and_resumes(out: Path, d
     before = (out / "attacks" / "plaintext.json").stat().st_mtime_ns
     assert attacked("full") == attacked("default") == fuller
     assert (out / "attacks" / "plaintext.json").stat().st_mtime_ns == before
+
+
+def test_a_full_budget_says_first_what_it_takes(out: Path, config: RunConfig) -> None:
+    """One set of shadows for all plain arms, one for each epsilon of records, none for other units; half of the arms' time."""
+    arm = read_record(ArmRecord, out / "arms" / "plaintext" / "record.json")
+    trained = arm.model_copy(update={"cost": arm.cost.model_copy(update={"training_seconds": 30.0})})
+
+    def private(unit: str, epsilon: float) -> ArmRecord:
+        stated: dict[str, Any] = {"unit": unit, "epsilon": epsilon}
+        return trained.model_copy(update={"dp": DpRecord.model_construct(**stated)})
+
+    full = EFFORTS["full"]
+    assert outlook([trained, trained], config.attacks, full) == Outlook(64, 64 * 15.0)
+    arms = [trained, private("record", 8.0), private("record", 8.0), private("record", 1.0), private("partner", 8.0)]
+    assert outlook(arms, config.attacks, full) == Outlook(64 + 2 * 32, 128 * 15.0)
+    text = announced(out, full, jobs=2)
+    assert "64 shadow models" in text
+    assert "2 processes" in text
+    assert "160 s of search" in text

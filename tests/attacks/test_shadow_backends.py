@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -21,15 +27,17 @@ CONFIG = parse_config(
 )
 
 
-def trained(folder: Path, dataset: Dataset, seen: list[int] | None = None) -> Shadows:
+def trained(folder: Path, dataset: Dataset, seen: list[int] | None = None, *, rounds: int = 1) -> Shadows:
     """Four shadows of a small recipe; ``seen`` hears how many are done."""
+    federation = CONFIG.federation.model_copy(update={"rounds": rounds, "patience": rounds})
+    config = CONFIG.model_copy(update={"federation": federation})
 
     def progress(what: str, done: int, total: int) -> None:
         if seen is not None:
             seen.append(done)
 
-    train = Shadow(config=CONFIG, private=False, rng=SystemRng())
-    return shadows_of(folder, dataset, config=CONFIG, recipe="plain", count=4, train=train, progress=progress)
+    train = Shadow(config=config, private=False, rng=SystemRng())
+    return shadows_of(folder, dataset, config=config, recipe="plain", count=4, train=train, progress=progress)
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
@@ -61,3 +69,63 @@ def test_dask_workers_train_the_same_shadows_to_the_last_bit(tmp_path: Path, tin
     assert np.array_equal(here.inside, there.inside)
     assert np.array_equal(here.losses, there.losses)
     assert seen == [0, 1, 2, 3, 4]
+
+
+INTERRUPTED = """
+import signal, sys
+sys.path[:0] = [{tests!r}, {here!r}]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pathlib import Path
+import joblib
+from stand_ins import make_dataset
+from test_shadow_backends import trained
+with joblib.parallel_config(backend="loky", n_jobs=2):
+    trained(Path({folder!r}), make_dataset(), rounds=60)
+"""
+
+
+def of_session(session: int) -> list[int]:
+    """The processes of a session that are still there."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def awaited(done: Callable[[], bool], seconds: float) -> bool:
+    """Whether something came true before so many seconds were over."""
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end:
+        time.sleep(0.1)
+    return done()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_an_interrupted_training_leaves_no_process_and_keeps_what_it_has(
+    tmp_path: Path, tiny_dataset: Dataset, whole_group: bool
+) -> None:
+    """Ctrl-C in a terminal reaches everybody, a scheduler's signal the command alone: both end it, and it goes on later."""
+    here = Path(__file__).parent
+    script = INTERRUPTED.format(tests=str(here.parent), here=str(here), folder=str(tmp_path))
+    running = subprocess.Popen([sys.executable, "-c", script], start_new_session=True, stderr=subprocess.DEVNULL)
+    kept = tmp_path / "shadows"
+    try:
+        assert awaited(lambda: any(kept.glob("*.npz")) or running.poll() is not None, 240)
+        assert running.poll() is None
+        os.kill(-running.pid if whole_group else running.pid, signal.SIGINT)
+        running.wait(60)
+        assert awaited(lambda: not of_session(running.pid), 60)
+    finally:
+        for process in of_session(running.pid):
+            os.kill(process, signal.SIGKILL)
+    seen: list[int] = []
+    trained(tmp_path, tiny_dataset, seen, rounds=60)
+    assert 0 < seen[0] < 4
+    assert seen[-1] == 4
