@@ -167,6 +167,7 @@ def table_of(content: pa.Table, columns: Columns, *, name: str) -> Table:
     keep, rejects = _first_reason(reasons)
     if not keep.any():
         raise InputError(f"table {name}: no usable row of {len(keep)}: {summarise(rejects)}")
+    time, notes = _times(content[columns.time], columns.time) if columns.time in content.column_names else (None, ())
     table = Table(
         smiles=smiles,
         task=task,
@@ -174,10 +175,11 @@ def table_of(content: pa.Table, columns: Columns, *, name: str) -> Table:
         relation=relation,
         row=np.arange(1, len(keep) + 1, dtype=np.int64),
         partner=partner,
-        time=_times(content[columns.time]) if columns.time in content.column_names else None,
+        time=time,
         unit=_labels(content[columns.unit]) if columns.unit else None,
         rejects=tuple(rejects),
         name=name,
+        notes=notes,
     )
     return table.select(keep)
 
@@ -268,11 +270,19 @@ def numbers_of(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np
     return value.astype(np.float64), np.zeros(len(value), dtype=bool)
 
 
-def _times(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return years; of a date its year; NaN where there is none."""
+def _times(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return years, of a date its year, NaN where there is none; and a note on cells that hold something else."""
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = pc.year(column)
-    return numbers_of(column)[0]
+    elif pa.types.is_string(column.type):
+        column = pc.replace_substring_regex(column, pattern=r"^\s*(\d{4})-\d\d(-\d\d.*)?$", replacement=r"\1")
+    value, bad = numbers_of(column)
+    bad |= np.isinf(value)
+    if not bad.any():
+        return value, ()
+    first = int(np.flatnonzero(bad)[0]) + 1
+    note = f"{name} is neither year nor date in {int(bad.sum())} rows, first in row {first}: they count as without a time"
+    return np.where(bad, np.nan, value), (note,)
 
 
 def _parse(cells: list[str | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -104,6 +104,15 @@ def test_a_ragged_row_is_named_and_nothing_of_it_reaches_the_terminal_raw(tmp_pa
     assert len(str(caught.value)) < 500
 
 
+def test_dates_in_a_csv_become_years_and_what_is_none_is_noted(tmp_path: Path) -> None:
+    lines = ["CCO,a,6,2019-05-17", "CCN,a,6,2020-01", "CCC,a,6,2018", "CCS,a,6,last May", "CCF,a,6,", "CCP,a,6,inf"]
+    text = "smiles,task,value,time\n" + "\n".join(lines) + "\n"
+    table = read_table(write_csv(tmp_path / "t.csv", text))
+    assert table.time is not None
+    np.testing.assert_array_equal(table.time, [2019, 2020, 2018, np.nan, np.nan, np.nan])
+    assert table.notes == ("time is neither year nor date in 2 rows, first in row 4: they count as without a time",)
+
+
 def test_underscores_make_no_number(tmp_path: Path) -> None:
     table = read_table(write_csv(tmp_path / "t.csv", "smiles,task,value\nCCO,a,1_000\nCCN,a,6\n"))
     assert table.value.tolist() == [6.0]
