@@ -3,9 +3,9 @@
     python -m benchmarks.science --minutes 9      as often as it says that cells are left
 
 Each training is a cell, kept in ``--cache``; a call trains cells until its minutes are over, then writes what is known to
-``results/science.json``. The recipe of a federation is chosen on a VALIDATION fold with seed 0 among ``LEVERS``: MoleculeACE's
-for partners with assays of their own, for tox21 that of twenty partners with common tasks. Sums are in the clear
-(``plaintext``): exact schemes open the same quantised sums, bit for bit.
+``results/science.json``. The recipe is chosen on a VALIDATION fold with seed 0 among ``LEVERS``: MoleculeACE's for partners
+with assays of their own, for tox21 that of twenty partners with common tasks; networks without a federation train by the same
+one. Sums are in the clear (``plaintext``): exact schemes open the same quantised sums, bit for bit.
 
 tox21's compounds are divided at random, so each partner measures the same twelve assays on its share. ``private``: each keeps
 heads of its own, which nobody else's labels reach. ``common``: the consortium shares the twelve outputs too, as kMoL's partners
@@ -54,12 +54,13 @@ LEVERS: dict[str, dict[str, object]] = {
     "24 rounds, batch 32": {"batch": 32},
     "60 rounds": {"rounds": 60},
     "60 rounds, 3 times the rate": {"rounds": 60, "learning_rate": 3e-3},
+    "60 rounds, SGD at 1, batch 32": {"rounds": 60, "optimiser": "sgd", "learning_rate": 1.0, "batch": 32},
 }
 TUNED_ON: dict[str, tuple[str, tuple[str, ...]]] = {
     "assays": ("moleculeace", ("24 rounds", "24 rounds, FedAdam")),
     "panel": (
         "tox21-random-20-common",
-        ("24 rounds", "24 rounds, batch 32", "60 rounds", "60 rounds, 3 times the rate"),
+        ("24 rounds", "24 rounds, batch 32", "60 rounds", "60 rounds, 3 times the rate", "60 rounds, SGD at 1, batch 32"),
     ),
 }
 """By kind of consortium: on whose validation fold its recipe is chosen, and among which levers."""
@@ -68,7 +69,7 @@ KMOL = {"central": 0.869, "2": 0.838, "5": 0.832, "10": 0.831, "20": 0.822}
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One training: of ``arm`` on ``data`` with ``seed``; ``recipe`` names a lever for a federation."""
+    """One training: of ``arm`` on ``data`` with ``seed``; ``recipe`` names a network's lever."""
 
     data: str
     arm: str
@@ -193,8 +194,8 @@ def panels(folds: str, heads: tuple[str, ...], *, most: int = TOX21_PARTNERS[-1]
 
 
 def cell_of(data: str, arm: str, seed: int, recipes: dict[str, str]) -> Cell:
-    """Return the cell; federations, true or shuffled, use the recipe of their kind."""
-    return Cell(data, arm, seed, recipes[kind_of(data)] if arm in ("federated", "control") else "")
+    """Return the cell; every network uses the recipe of its kind."""
+    return Cell(data, arm, seed, "" if arm == "forest" else recipes[kind_of(data)])
 
 
 def cells(recipes: dict[str, str]) -> list[Cell]:

@@ -60,6 +60,8 @@ def test_validation_chooses_the_recipe_once_every_lever_is_trained(tmp_path: Pat
     assert chosen == {"assays": cells[1].recipe, "panel": cells[3].recipe}
     recipes = {(science.kind_of(cell.data), cell.recipe) for cell in science.cells(chosen) if cell.recipe}
     assert recipes == set(chosen.items())
+    # Alone, pooled and federated differ in the data that they see, not in how they train.
+    assert {cell.arm for cell in science.cells(chosen) if not cell.recipe} == {"forest"}
     names = [cell.name for cell in science.cells(chosen)]
     assert len(names) == len(set(names)) == 3 * (3 * 4 + 2 + 2 * 4 + 3) + 2
 
