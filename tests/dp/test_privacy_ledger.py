@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 
 import pytest
+from dp_accounting.pld import privacy_loss_distribution
 
 from securefl.dp.accountant import RECORD_NEIGHBOURS, PrvAccountant, SampledGaussian, solve_noise
 from securefl.dp.composition import FixedPrice, Mechanism, Unpriced, composed, lower_bound, merged
@@ -174,6 +176,36 @@ def test_halves_of_a_training_cost_what_the_whole_costs() -> None:
     assert composed([half, half], delta=DELTA) == composed([whole], delta=DELTA)
     other = SampledGaussian(noise_multiplier=1.4, sampling_rate=0.1, steps=20)
     assert composed([half, other], delta=DELTA).upper > composed([whole], delta=DELTA).upper
+
+
+def optimistic(mechanisms: Sequence[SampledGaussian]) -> float:
+    """Return a lower bound of what they cost together, by dp-accounting's loss distributions rounded the other way."""
+    each = [
+        privacy_loss_distribution.from_gaussian_mechanism(
+            one.noise_multiplier,
+            sampling_prob=one.sampling_rate,
+            pessimistic_estimate=False,
+            value_discretization_interval=1e-3,
+            use_connect_dots=False,
+        ).self_compose(one.steps)
+        for one in mechanisms
+    ]
+    whole = each[0]
+    for one in each[1:]:
+        whole = whole.compose(one)
+    return float(whole.get_epsilon_for_delta(DELTA))
+
+
+def test_trainings_of_different_kinds_cost_no_less_together_than_an_independent_accountant_says() -> None:
+    mixed = [
+        SampledGaussian(noise_multiplier=0.7, sampling_rate=0.01, steps=100),
+        SampledGaussian(noise_multiplier=4.0, sampling_rate=1.0, steps=4),
+        SampledGaussian(noise_multiplier=1.5, sampling_rate=0.2, steps=10),
+    ]
+    together = composed(mixed, delta=DELTA).upper
+    assert optimistic(mixed) <= together <= optimistic(mixed) + 0.15
+    # the negative control: what leaves one of them out is under it
+    assert composed(mixed[:2], delta=DELTA).upper < optimistic(mixed)
 
 
 def test_lower_and_upper_bound_enclose_a_narrow_interval() -> None:
