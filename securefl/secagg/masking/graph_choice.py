@@ -67,11 +67,11 @@ def choose_seed(channel: Channel, commits: Mapping[ClientId, bytes], reveals: Ma
     shares = []
     for sender in sorted(reveals):
         envelope = open_envelope(channel, reveals[sender], REVEAL_PHASE)
-        if envelope.sender != sender or envelope.payload is None or len(envelope.payload) != SHARE_SIZE:
+        if envelope.sender != sender or len(envelope.content) != SHARE_SIZE:
             raise channel.abort(AbortReason.MALFORMED, sender)
         if envelope.view != _view(commits):
             raise channel.abort(AbortReason.INCONSISTENT_VIEW, sender)
-        share, (epoch, commitment) = Secret(bytes(envelope.payload)), found[sender]
+        share, (epoch, commitment) = Secret(bytes(envelope.content)), found[sender]
         try:
             verify_commitment(commitment, share, _info(channel, sender, epoch))
         except VerificationError as error:
@@ -97,9 +97,9 @@ def read_commitments(channel: Channel, commits: Mapping[ClientId, bytes]) -> dic
     found = {}
     for sender in sorted(commits):
         envelope = open_envelope(channel, commits[sender], COMMIT_PHASE)
-        if envelope.sender != sender or envelope.payload is None or len(envelope.payload) != 1 + COMMITMENT_SIZE:
+        if envelope.sender != sender or len(envelope.content) != 1 + COMMITMENT_SIZE:
             raise channel.abort(AbortReason.MALFORMED, sender)
-        found[sender] = (envelope.payload[0], bytes(envelope.payload[1:]))
+        found[sender] = (envelope.content[0], bytes(envelope.content[1:]))
         if found[sender][0] != next(iter(found.values()))[0]:
             raise channel.abort(AbortReason.WRONG_ROUND, sender, f"epoch={found[sender][0]}")
     return found

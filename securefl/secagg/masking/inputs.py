@@ -1,4 +1,4 @@
-"""The sum of what the clients put in: masked vectors of one size, with their masked tags behind them."""
+"""What the clients put in: vectors of the roster's ring, and their masked sum with the masked tags behind it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from securefl.errors import AbortReason, TooFewClients
+from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewClients
+from securefl.secagg.base import RoundContext
 from securefl.secagg.codec import Reader
 from securefl.secagg.envelope import Channel, Envelope
+from securefl.secagg.roster import Roster
 from securefl.types import ClientId, RingVector
 
 TAG = np.dtype("<u8")
+
+
+def require_input(context: RoundContext, roster: Roster, update: RingVector) -> None:
+    """Check that a round is bound to the roster that was signed, and that the update is a vector of its ring.
+
+    Raises:
+        ProtocolAbort: WRONG_ROSTER.
+        ParameterError: the update is no such vector.
+    """
+    if context.roster_hash != roster.hash:
+        raise ProtocolAbort(AbortReason.WRONG_ROSTER, round=context.round, detail="not the roster that was signed")
+    if update.dtype != roster.quantizer.dtype or update.ndim != 1 or not len(update):
+        raise ParameterError(f"update dtype={update.dtype} shape={update.shape} must be a vector of the roster's ring")
 
 
 def sum_inputs(

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from securefl.crypto.keystream import Cipher
 from securefl.crypto.signature import SigningKey
-from securefl.errors import AbortReason, ParameterError, ProtocolAbort
+from securefl.errors import ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg.base import ClientState, Continue, RoundContext, ServerState
 from securefl.secagg.codec import HASH_SIZE
@@ -19,6 +19,7 @@ from securefl.secagg.ledger import Ledger
 from securefl.secagg.masking.client import advertise_keys
 from securefl.secagg.masking.graph import SECURITY_BITS, Graph, complete, log2_failure, ring
 from securefl.secagg.masking.graph_choice import SHARE_SIZE, choose_seed, commit_share, reveal_share, round_seed
+from securefl.secagg.masking.inputs import require_input
 from securefl.secagg.masking.member import Member
 from securefl.secagg.masking.messages import PHASES, WIRE_ID
 from securefl.secagg.masking.server import Advertising, Operator
@@ -90,10 +91,7 @@ class PairwiseMasking:
             ProtocolAbort: WRONG_ROSTER or ROUND_REUSED; nothing was sent.
             ParameterError: the update is no vector of the roster's ring.
         """
-        if self.context.roster_hash != self.roster.hash:
-            raise ProtocolAbort(AbortReason.WRONG_ROSTER, round=self.context.round, detail="not the roster that was signed")
-        if update.dtype != self.roster.quantizer.dtype or update.ndim != 1 or not len(update):
-            raise ParameterError(f"update dtype={update.dtype} shape={update.shape} must be a vector of the roster's ring")
+        require_input(self.context, self.roster, update)
         party = self.parties[me]
         member = Member(
             me=me, channel=self.channel, roster=self.roster, identity=party.identity, journal=party.journal,

@@ -27,7 +27,7 @@ from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, Rou
 from securefl.secagg.codec import context_digest
 from securefl.secagg.envelope import NO_VIEW, Channel, Slip, open_envelope, seal
 from securefl.secagg.journal import Journal, MemoryJournal
-from securefl.secagg.masking.inputs import sum_inputs
+from securefl.secagg.masking.inputs import require_input, sum_inputs
 from securefl.secagg.masking.keys import KeyEnd, KeySchedule
 from securefl.secagg.masking.protocol import MaskingOptions, make_roster
 from securefl.secagg.roster import Roster, SignedRoster
@@ -165,10 +165,7 @@ class StaticMasking:
             ProtocolAbort: WRONG_ROSTER or ROUND_REUSED; nothing was sent.
             ParameterError: the update is no vector of the roster's ring.
         """
-        if self.context.roster_hash != self.roster.hash:
-            raise ProtocolAbort(AbortReason.WRONG_ROSTER, round=self.context.round, detail="not the roster that was signed")
-        if update.dtype != self.roster.quantizer.dtype or update.ndim != 1 or not len(update):
-            raise ParameterError(f"update dtype={update.dtype} shape={update.shape} must be a vector of the roster's ring")
+        require_input(self.context, self.roster, update)
         party = self.parties[me]
         # The ratchet first: a round number that it refuses must not go into the journal, where it would end the run.
         keys = party.ratchet.turn(self.context)
