@@ -15,7 +15,12 @@ from securefl.evaluation.toolkit import package_version, toolkit_record
 from securefl.secagg.masking import MaskingOptions
 from securefl.types import Secret
 
-EXTRAS = {"paillier": ("gmpy2", "phe"), "bench-flower": ("flwr",), "test": ("pytest", "hypothesis", "mypy", "ruff")}
+EXTRAS = {
+    "paillier": ("gmpy2", "phe"),
+    "pdf": ("weasyprint",),
+    "bench-flower": ("flwr",),
+    "test": ("pytest", "hypothesis", "mypy", "ruff"),
+}
 PROBE_LEN = 1 << 22
 """Ring words of the probe: 16 MiB, long enough to time and short enough not to wait for."""
 PROBE_RUNS = 3

@@ -29,7 +29,7 @@ from securefl.report.compare import compare as compare_reports
 from securefl.report.crate import unpack, write_crate
 from securefl.report.editions import edition_of, stem
 from securefl.report.materials import SUFFIX, bill_of_materials
-from securefl.report.pdf import write_pdf
+from securefl.report.pdf import require_weasyprint, write_pdf
 from securefl.report.verify import Item, Scope, Status, editions_in
 from securefl.report.verify import verify as verify_report
 from securefl.secagg.keyfile import load_key
@@ -81,6 +81,9 @@ def build(
         appetite=appetite, prices=prices, grid=grid, as_of=day(as_of), edition=edition_of(edition, partner, names)
     )
     signer = _signer(key, sealed)
+    if pdf:
+        # Before anything is written: an old signature and crate would be gone for a PDF that can't be made.
+        require_weasyprint()
     record = write_report(run, terms)
     begin = stem(terms.edition, names)
     write_companions(run, begin, record, terms, signer=signer, pdf=pdf)

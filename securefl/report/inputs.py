@@ -12,19 +12,22 @@ from pathlib import Path
 
 from securefl.errors import InputError
 from securefl.evidence import InputRecord
+from securefl.secagg.keyfile import FORMAT as KEY_FORMAT
 
 CACHES = ("data", "shadows", "sweep", "policy", "prices", "grid", "ro-crate-metadata.json")
 SWEEP_FILE = "sweep/options.json"
 OUTPUT_STEM = "report"
 """Every file or folder of a run whose name begins so was written by the report."""
 _CHUNK = 1 << 20
+_HEAD = 64
+"""A key's file names its format in its first bytes (:mod:`securefl.secagg.keyfile`)."""
 
 
 def run_inputs(run: Path) -> tuple[InputRecord, ...]:
     """Return the inputs in a run's folder, by name.
 
     Raises:
-        InputError: a file can't be read.
+        InputError: a file can't be read, or is somebody's private key: every input goes into the auditor's crate.
     """
     return tuple(input_record(run / name, name) for name in sorted(_names(run)))
 
@@ -39,6 +42,8 @@ def input_record(path: Path, name: str) -> InputRecord:
     try:
         with path.open("rb") as handle:
             while chunk := handle.read(_CHUNK):
+                if size == 0 and KEY_FORMAT.encode() in chunk[:_HEAD]:
+                    raise InputError(f"{path} is a private key, and would go into the auditor's crate: keep it elsewhere")
                 digest.update(chunk)
                 size += len(chunk)
     except OSError as error:

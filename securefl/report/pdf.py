@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from securefl.errors import MissingExtraError
 from securefl.report.html import Document, palette
@@ -21,8 +22,8 @@ VARIANT = "pdf/a-3b"
 _EPOCH = "SOURCE_DATE_EPOCH"
 
 
-def write_pdf(document: Document) -> bytes:
-    """Return ``document`` as a PDF.
+def require_weasyprint() -> Any:
+    """Return the library that makes a PDF.
 
     Raises:
         MissingExtraError: WeasyPrint or the system's Pango is not installed.
@@ -31,6 +32,16 @@ def write_pdf(document: Document) -> bytes:
         import weasyprint
     except (ImportError, OSError) as error:
         raise MissingExtraError(f"a PDF needs the extra 'pdf' (pip install securefl[pdf]) and Pango: {error}") from error
+    return weasyprint
+
+
+def write_pdf(document: Document) -> bytes:
+    """Return ``document`` as a PDF.
+
+    Raises:
+        MissingExtraError: WeasyPrint or the system's Pango is not installed.
+    """
+    weasyprint = require_weasyprint()
     html = for_print(document)
     # It warns of every property that paper has no use for, hundreds of lines to a terminal.
     logging.getLogger("weasyprint").setLevel(logging.ERROR)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -64,3 +66,8 @@ def test_an_interrupt_says_that_the_command_goes_on(
         main()
     assert end.value.code == 130
     assert capsys.readouterr().err == "securefl: interrupted; the same command goes on with what is left\n"
+
+
+def test_doctor_knows_every_extra() -> None:
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(doctor.EXTRAS) == set(project["optional-dependencies"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,8 @@ from securefl.report import Terms
 from securefl.report.appetite import VIEWS
 from securefl.report.assemble import assemble
 from securefl.report.front import answer, view_lines
+from securefl.report.html import document
+from securefl.report.pdf import for_print
 from securefl.report.sections import cleared
 from securefl.report.verdicts import DEVIATION, options, view_verdict
 from securefl.report.words import words
@@ -129,3 +132,11 @@ def test_whoever_cheats_holds_what_its_role_holds() -> None:
     seen = words().views
     assert {*seen["V1"].access, *seen["V2"].access, "deviates"} == set(seen["V5"].access)
     assert set(seen["V3"].access) | set(seen["V1"].access) <= set(seen["V4"].access)
+
+
+def test_every_link_leads_somewhere_on_paper_too(tmp_path: Path) -> None:
+    """A link into a folded part has no end in print, where folded parts are left out."""
+    html = for_print(document(*assemble(write_run(tmp_path))))
+    links = set(re.findall(r'href="#([\w-]+)"', html)) - set(re.findall(r'<use href="#([\w-]+)"', html))
+    assert {"rule", "asked", "inventory", "run", "sign-off"} <= links
+    assert links <= set(re.findall(r'id="([\w-]+)"', html))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Iterator
 from datetime import date
@@ -19,7 +20,7 @@ from securefl.cli.report import write_companions
 from securefl.crypto import dsse, mldsa
 from securefl.crypto.signature import SigningKey
 from securefl.dp.ledger import Budget, PrivacyLedger
-from securefl.errors import InputError
+from securefl.errors import InputError, MissingExtraError
 from securefl.evidence import SweepRecord
 from securefl.quantize import Quantizer
 from securefl.records import ReportRecord, encoded, read_record, write_record
@@ -31,6 +32,7 @@ from securefl.report.editions import AUDITOR
 from securefl.report.intervals import clopper_pearson, wrong_intervals
 from securefl.report.materials import bill_of_materials
 from securefl.report.verify import Item, Scope, editions_in, verify
+from securefl.secagg.keyfile import create_key
 from securefl.secagg.masking.protocol import set_up
 from securefl.secagg.replay import transcript_head
 from securefl.secagg.rounds import OPERATOR, Message
@@ -278,3 +280,31 @@ def test_the_command_checks_every_edition_and_says_how_many_items_held(run: Path
     assert [head.split(":")[0] for head in heads] == ["report", "report-auditor"]
     assert all(" ok" in head for head in heads)
     assert sum(line.startswith("  ") for line in told) > 20
+
+
+@pytest.mark.parametrize("sealed", [None, Secret(b"a passphrase")])
+def test_a_private_key_in_the_runs_folder_is_refused_before_it_is_packed(
+    original: Path, tmp_path: Path, sealed: Secret | None
+) -> None:
+    """The auditor's crate holds every file of the run, and is made to be passed on: it held the auditor's own key."""
+    run = tmp_path / "run"
+    shutil.copytree(original, run)
+    before = {path: path.read_bytes() for path in run.glob("report*") if path.is_file()}
+    create_key(run / "arms" / "auditor.key", rng=CountingRng(), passphrase=sealed)
+    result = CliRunner().invoke(app, ["report", "build", str(run), "--edition", "auditor"])
+    assert isinstance(result.exception, InputError)
+    assert "auditor.key is a private key" in str(result.exception)
+    assert {path: path.read_bytes() for path in run.glob("report*") if path.is_file()} == before
+
+
+def test_a_pdf_that_cannot_be_made_costs_no_signature(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(original, run)
+    before = {path: path.read_bytes() for path in run.glob("report*") if path.is_file()}
+    assert run / "report-auditor.intoto.json" in before
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    result = CliRunner().invoke(app, ["report", "build", str(run), "--edition", "auditor", "--pdf"])
+    assert isinstance(result.exception, MissingExtraError)
+    assert {path: path.read_bytes() for path in run.glob("report*") if path.is_file()} == before
