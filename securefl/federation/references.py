@@ -115,7 +115,8 @@ def _fit(
             trainer.train_epoch(trunk, heads, train)
         seconds += time.thread_time() - started
         curve.append(explained_deviance(trunk, heads, validation, null))
-        if curve[-1] > max(curve[:-1], default=-float("inf")):
+        # Without a validation cell there is nothing to choose by: the last round is taken.
+        if not validation.cells or curve[-1] > max(curve[:-1], default=-float("inf")):
             best, model = len(curve), _model(trunk, heads, parts)
         progress("rounds", len(curve), config.federation.rounds)
     return Trained(model=model, rounds=len(curve), best_round=best, curve=tuple(curve), parameters=0, training_seconds=seconds)

@@ -114,8 +114,8 @@ class _Federation:
             model_hash=model, setup=self.setup, contributors=self.contributors,
         )  # fmt: skip
 
-    def score(self, number: int) -> float:
-        """Return the mean validation score of the trunk, weighted by cells, as the protocol opens it."""
+    def score(self, number: int) -> float | None:
+        """Return the mean validation score of the trunk, weighted by cells, as the protocol opens it; none without a cell."""
         scores = {
             client: np.array([partner.score()], dtype=np.float64)
             for client, partner in zip(self.clients, self.present, strict=True)
@@ -123,7 +123,7 @@ class _Federation:
         weights = self.weights([partner.validation_cells for partner in self.present])
         model = self.operator.score_hash
         result = self._aggregate(scores, weights, protocol_round=2 * number, number=number, model=model)
-        return float(result.total[0]) / result.weight if result.weight else 0.0
+        return float(result.total[0]) / result.weight if result.weight else None
 
     def _count(self) -> Contributors:
         """Open how many of those who take part would send each row of the first layer."""
@@ -350,10 +350,10 @@ def _run(
         waiting = None
         trace = federation.round(number, outgoing)
         collected.take(trace, federation.present, federation.layout, optimiser=config.federation.optimiser)
-        if not scored:
+        score = federation.score(number) if scored else None
+        if score is None:
             operator.keep(number)
-            collected.keep_heads(federation.present)
-        elif operator.judge(federation.score(number), round=number):
+        if score is None or operator.judge(score, round=number):
             collected.keep_heads(federation.present)
         exchanges = federation.take_exchanges()
         if observer is not None:

@@ -41,7 +41,7 @@ def fine_tune(
     Targets stay scaled as they were. Deterministic given ``seed``.
 
     Raises:
-        InputError: the dataset lacks the owner, one of its tasks or training records, or has other fingerprints.
+        InputError: the dataset lacks the owner, one of its tasks, training or validation records, or has other fingerprints.
         ParameterError: ``epochs`` is under 1.
     """
     if epochs < 1:
@@ -53,6 +53,8 @@ def fine_tune(
     train, validation = (records_of(dataset, scaling, _cells(dataset, scaling, fold)) for fold in (Fold.TRAIN, Fold.VALIDATION))
     if not len(train):
         raise InputError(f"partner {owned.partner!r} has 0 training records of the model's tasks, must have >= 1")
+    if not len(validation):
+        raise InputError(f"partner {owned.partner!r} has 0 validation records of the model's tasks, must have >= 1")
     trunk = owned.model.network()
     heads = Heads(len(scaling), trunk.width)
     owned.model.heads[owned.number].load_into(heads)

@@ -11,7 +11,9 @@ from securefl.chem.dataset import Dataset, Fold
 from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.errors import InputError
 from securefl.federation.references import train_alone, train_each_alone, train_pooled
+from securefl.federation.training import train_federated
 from securefl.learning.model import predict
+from securefl.types import SystemRng
 
 CONFIG = RunConfig(
     data=DataConfig(partners=3),
@@ -49,6 +51,26 @@ def test_pooled_beats_everybody_alone_on_validation(tiny_dataset: Dataset) -> No
     assert np.isfinite(predict(pooled.model, tiny_dataset, cells)).all()
     weights = [len(tiny_dataset.cells(p, Fold.VALIDATION)) for p in range(3)]
     assert max(pooled.curve) > np.average([max(one.curve) for one in alone], weights=weights) + 0.05
+
+
+def without_validation(dataset: Dataset, partner: int | None = None) -> Dataset:
+    """Return ``dataset`` without the validation cells of one partner, or of all."""
+    owner = np.array([task.partner for task in dataset.tasks])[dataset.activities.task]
+    theirs = owner == partner if partner is not None else np.ones(len(owner), dtype=bool)
+    keep = ~(theirs & (dataset.fold[dataset.activities.compound] == Fold.VALIDATION))
+    return dataclasses.replace(dataset, activities=dataset.activities.select(keep))
+
+
+def test_without_validation_cells_nothing_chooses_and_the_last_round_is_taken(tiny_dataset: Dataset) -> None:
+    alone = train_alone(without_validation(tiny_dataset, 1), 1, config=CONFIG, seed=0)
+    assert (alone.rounds, alone.best_round) == (12, 12)
+    short = CONFIG.model_copy(update={"federation": CONFIG.federation.model_copy(update={"rounds": 3, "patience": 1})})
+    together = train_federated(without_validation(tiny_dataset), config=short, scheme="masking", seed=0, rng=SystemRng())
+    assert (together.rounds, together.best_round, together.curve) == (3, 3, ())
+    # One partner with validation cells is enough to choose by.
+    assert train_federated(
+        without_validation(tiny_dataset, 1), config=short, scheme="masking", seed=0, rng=SystemRng()
+    ).curve
 
 
 def test_a_partner_without_data_is_named(tiny_dataset: Dataset) -> None:

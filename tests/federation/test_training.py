@@ -227,10 +227,10 @@ def test_bits_that_a_partner_lacks_have_exactly_no_delta(plain: Trained, tiny_da
     assert release.updates[0][200:].any()
 
 
-def test_a_run_without_validation_cells_still_ends(tiny_dataset: Dataset) -> None:
+def test_a_run_without_validation_cells_ends_with_its_last_round(tiny_dataset: Dataset) -> None:
     fold = np.where(tiny_dataset.fold == Fold.VALIDATION, Fold.TEST, tiny_dataset.fold).astype(np.int8)
     trained = run(dataclasses.replace(tiny_dataset, fold=fold), config=changed(rounds=2))
-    assert trained.curve == (0.0, 0.0)
+    assert (trained.curve, trained.best_round) == ((), 2)
 
 
 def test_bad_requests_are_refused_before_anything_runs(plain: Trained, tiny_dataset: Dataset) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from stand_ins import CountingRng
 
-from securefl.chem.dataset import Dataset
+from securefl.chem.dataset import Dataset, Fold
 from securefl.config import DataConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.errors import InputError, ParameterError, VerificationError
 from securefl.federation.training import train_federated
@@ -116,6 +116,9 @@ def test_fine_tuning_needs_the_owner_and_its_tasks(model: Model, tiny_dataset: D
         fine_tune(owned, tiny_dataset, epochs=0)
     with pytest.raises(InputError, match="no partner 'partner 0'"):
         fine_tune(owned, dataclasses.replace(tiny_dataset, partners=("x", "y", "z")), epochs=1)
+    trained = np.where(tiny_dataset.fold == Fold.VALIDATION, Fold.TRAIN, tiny_dataset.fold).astype(np.int8)
+    with pytest.raises(InputError, match="0 validation records"):
+        fine_tune(owned, dataclasses.replace(tiny_dataset, fold=trained), epochs=1)
     renamed = tuple(dataclasses.replace(task, name=f"new {task.name}") for task in tiny_dataset.tasks)
     with pytest.raises(InputError, match="0 tasks 'assay 0'"):
         fine_tune(owned, dataclasses.replace(tiny_dataset, tasks=renamed), epochs=1)
