@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import joblib
 import typer
@@ -19,7 +19,7 @@ from securefl.cli.update import attack_update, summary
 from securefl.config import ArmName, parse_config
 from securefl.errors import InputError
 from securefl.evaluation.run import ARM_FILE, RUN_FILE, arm_folder
-from securefl.records import ArmRecord, AuditRecord, RunRecord, View, read_record
+from securefl.records import ArmRecord, AuditRecord, RunRecord, read_record
 from securefl.types import SystemRng
 
 INCONCLUSIVE = 6
@@ -68,8 +68,6 @@ def attack(
         return
     if run is None or update is not None:
         raise InputError("name a run, or an update with --update, and not both")
-    if view is not None and view not in get_args(View):
-        raise InputError(f"view {view!r} is unknown, must be one of {', '.join(get_args(View))}")
     dataset, effort = find_dataset(run, data), EFFORTS[budget]
     if own is not None:
         with progress_bar() as progress:

@@ -69,13 +69,13 @@ def attack_arms(
     if read_record(RunRecord, out / RUN_FILE).ephemeral:
         raise InputError(f"{out} was an ephemeral run: it kept no model, prediction or update that could be attacked")
     dataset = with_graphs(dataset, config.model, out / GRAPHS_FILE, progress)
-    audits = {}
-    with timed(out, "attacks"), Pool() as pool:
+    audits, narrowed = {}, only is not None or view is not None
+    # What is not kept is no part of the run: neither its figures nor its time.
+    with nullcontext() if narrowed else timed(out, "attacks"), Pool() as pool:
         for arm in ordered(config.arms):
             if not (arm_folder(out, arm) / ARM_FILE).exists():
                 raise InputError(f"{out}: arm {arm!r} is not finished: run it first")
             kept = out / "attacks" / f"{arm}.json"
-            narrowed = only is not None or view is not None
             before = read_record(AuditRecord, kept) if kept.exists() and not narrowed else None
             if before is not None and before.budget in (effort.budget, "full"):
                 audits[arm] = before

@@ -157,3 +157,10 @@ def test_a_full_budget_says_first_what_it_takes(out: Path, config: RunConfig) ->
     assert "64 shadow models" in text
     assert "2 processes" in text
     assert "160 s of search" in text
+
+
+def test_a_narrowed_attack_leaves_the_run_as_it_was(out: Path, dataset: Dataset) -> None:
+    """It is shown and not kept, so it adds nothing to the run's time either: a report of the run still verifies."""
+    before = {path: path.read_bytes() for path in out.rglob("*.json")}
+    assert attack_arms(dataset, out, rng=CountingRng(), progress=silent, only="union_of_bits", view="V3")["plaintext"].attacks
+    assert {path: path.read_bytes() for path in out.rglob("*.json")} == before
