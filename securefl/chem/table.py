@@ -6,7 +6,9 @@ that whatever wrote the table computed something wrong, and the rows beside it a
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -31,6 +33,8 @@ RELATIONS = {
 
 
 OPTIONAL = ("relation", "partner", "time", "unit")
+MAX_HEADER = 1 << 16
+"""Bytes of the first line that are looked at."""
 MESSAGE_LEN = 200
 """Characters of another library's message that are shown: it may quote a whole row."""
 
@@ -197,9 +201,9 @@ def read_arrow(path: Path, *, text: bool = True) -> pa.Table:
         if name.endswith(".parquet"):
             return pq.read_table(path)
         # Text stays text: a task named 007 or a qualifier column that begins with numbers keeps its spelling.
-        with pacsv.open_csv(path, parse_options=pacsv.ParseOptions(invalid_row_handler=lambda _: "skip")) as reader:
+        _require_commas(path)
+        with pacsv.open_csv(path) as reader:
             header = reader.schema.names
-        _require_commas(path, header)
         types = dict.fromkeys(header, pa.string()) if text else None
         convert = pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])
         parse = pacsv.ParseOptions(newlines_in_values=True)
@@ -207,17 +211,19 @@ def read_arrow(path: Path, *, text: bool = True) -> pa.Table:
         return pacsv.read_csv(path, pacsv.ReadOptions(use_threads=False), parse_options=parse, convert_options=convert)
     except FileNotFoundError as error:
         raise InputError(f"table {path}: no such file") from error
-    except (OSError, pa.ArrowException, UnicodeDecodeError, EOFError) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise InputError(f"table {path}: can't be read: {_one_line(error)}") from error
 
 
-def _require_commas(path: Path, header: Sequence[str]) -> None:
-    """Refuse a table of a single column whose name holds what other exports put between columns.
+def _require_commas(path: Path) -> None:
+    """Refuse a table whose first line has no comma but what other exports put between columns.
 
     Such an export may also write 6,5 for 6.5, so nothing is guessed.
     """
-    for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(header) == 1 and sign in header[0]:
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as handle:
+        header = handle.readline(MAX_HEADER)
+    for sign, name in ((b";", "semicolons"), (b"\t", "tabs"), (b"|", "bars")):
+        if sign in header and b"," not in header:
             raise InputError(f"table {path}: columns are separated by {name}, must be by commas (and 6.5, not 6,5)")
 
 
