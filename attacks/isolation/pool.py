@@ -61,6 +61,10 @@ class _Worker:
             raise AttackFailedError("the attacks' process ended before it answered")
         return int(json.loads(line)["status"])
 
+    def stop(self) -> None:
+        """Let the process end what it does, and itself."""
+        self._send.close()
+
     def close(self) -> None:
         """End the process."""
         self._send.close()
@@ -88,6 +92,9 @@ class Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            for worker in self._workers:
+                worker.stop()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.close()

@@ -1,13 +1,17 @@
 """The process that attacks run in: ``python -I attacks/isolation/worker.py``, one line of JSON for each view.
 
 It imports the attacks once, before it knows of any run, and then forks for each view: the child locks itself in, reads the
-view, runs the attacks, writes their claims, and ends. Nothing of one view is in memory when the next one comes.
+view, runs the attacks, writes their claims, and ends. Nothing of one view is in memory when the next one comes. If the caller
+is killed meanwhile, the child is ended and the view, which may hold a partner's update, removed.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -51,6 +55,16 @@ def locked_child(order: Mapping[str, object], attacks: Sequence[Attack[object]])
     run_attacks(attacks, view=view, answer=answer)
 
 
+def _ends_before_the_caller(child: int) -> bool:
+    """Wait until ``child`` has ended, which is true, or the caller has: it sends no order before the last one is answered."""
+    if not hasattr(os, "pidfd_open"):
+        return True
+    running = os.pidfd_open(child)
+    ready, _, _ = select.select([running, sys.stdin], [], [])
+    os.close(running)
+    return running in ready
+
+
 def serve(attacks: Sequence[Attack[object]]) -> None:
     """Fork a locked child for each order on standard input, and say when it has ended."""
     known = {attack.name: attack for attack in attacks}
@@ -61,6 +75,10 @@ def serve(attacks: Sequence[Attack[object]]) -> None:
             locked_child(order, [known[name] for name in order["attacks"]])
             # A plain exit would run the parent's clean-up in the child; an exception ends it with a traceback instead.
             os._exit(0)
+        if not _ends_before_the_caller(child):
+            os.kill(child, signal.SIGKILL)
+            shutil.rmtree(Path(order["view"]).parent, ignore_errors=True)
+            return
         _, status = os.waitpid(child, 0)
         sys.stdout.write(json.dumps({"status": os.waitstatus_to_exitcode(status)}) + "\n")
         sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,7 @@ RUNS: dict[str, Callable[[AdversaryView, Claims], Claims]] = {
     "kills": done(lambda view: os.kill(os.getppid(), 0)),
     "surroundings": surroundings,
     "remembers": remembers,
+    "sleeps": done(lambda view: time.sleep(600)),
     "crashes": done(lambda view: 1 // 0),
 }
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from session_processes import awaited, of_session
 
 from attacks.interface import AdversaryView, Attack
 from attacks.isolation.pool import AttackFailedError, Pool
@@ -150,3 +154,35 @@ def test_a_job_refuses_an_attack_that_its_view_has_not() -> None:
     auditors = next(attack for attack in ATTACKS if attack.name == "membership_loss")
     with pytest.raises(ParameterError, match="membership_loss runs from V4, view is V0"):
         Job(view=outside, attacks=(auditors,), truth=None, about={})
+
+
+KILLED = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path[:0] = [{here!r}, {tests!r}]
+from pathlib import Path
+from test_isolation import Pool, probe, view
+with Pool(processes=1, program=Path({here!r}) / "isolation_probes.py") as pool:
+    pool.submit(view(), [probe("sleeps")]).result()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells a worker that its caller has ended meanwhile")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_attack_does_not_outlive_its_command_and_its_view_is_removed(tmp_path: Path, sent: signal.Signals) -> None:
+    """However the command ends while an attack runs: no process and no view, which may be a partner's update, is left."""
+    here = Path(__file__).parent
+    script = KILLED.format(here=str(here), tests=str(here.parent))
+    running = subprocess.Popen(
+        [sys.executable, "-c", script], stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    try:
+        assert awaited(lambda: any(tmp_path.glob("securefl-view-*/answer/error.txt")), 120)
+        running.send_signal(sent)
+        running.wait(60)
+        assert awaited(lambda: not of_session(running.pid), 60)
+        assert awaited(lambda: not list(tmp_path.glob("securefl-view-*")), 60)
+    finally:
+        for process in of_session(running.pid):
+            os.kill(process, signal.SIGKILL)

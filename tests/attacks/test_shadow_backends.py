@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
+from session_processes import awaited, of_session
 
 from attacks.membership_views import Shadow
 from attacks.shadow_losses import Shadows
@@ -82,27 +81,6 @@ from test_shadow_backends import trained
 with joblib.parallel_config(backend="loky", n_jobs=2):
     trained(Path({folder!r}), make_dataset(), rounds=60)
 """
-
-
-def of_session(session: int) -> list[int]:
-    """The processes of a session that are still there."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def awaited(done: Callable[[], bool], seconds: float) -> bool:
-    """Whether something came true before so many seconds were over."""
-    end = time.monotonic() + seconds
-    while not done() and time.monotonic() < end:
-        time.sleep(0.1)
-    return done()
 
 
 @pytest.mark.slow
