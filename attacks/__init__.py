@@ -14,13 +14,13 @@
 
 from __future__ import annotations
 
-from attacks.bit_union import could_be_member, union_of_bits
-from attacks.fingerprint_recovery import Recovery, fingerprint_recovery
+from attacks.first_layer.bit_union import could_be_member, union_of_bits
+from attacks.first_layer.fingerprint_recovery import Recovery, fingerprint_recovery
+from attacks.first_layer.label_inference import Labels, label_inference
 from attacks.interface import AdversaryView, Attack, Claims, Found
-from attacks.label_inference import Labels, label_inference
-from attacks.lira import lira
-from attacks.membership_loss import membership_loss
-from attacks.rmia import rmia
+from attacks.membership.lira import lira
+from attacks.membership.loss import membership_loss
+from attacks.membership.rmia import rmia
 from attacks.score import Score, auc, clopper_pearson, min_certifiable_fpr, tpr_at_fpr
 
 __all__ = [

@@ -7,18 +7,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
-from attacks.canary_run import audit_canaries, canary_controls
 from attacks.conformance import conformance_of
 from attacks.controls import exposed_control
-from attacks.course_views import attack_course
+from attacks.course.views import attack_course
 from attacks.effort import DEFAULT, Effort
-from attacks.first_layer import RECOVERY
+from attacks.epsilon.canary_run import audit_canaries, canary_controls
+from attacks.first_layer.on_views import RECOVERY
 from attacks.isolation.pool import Pool
 from attacks.jobs import Desk
-from attacks.membership_views import attack_membership
-from attacks.quality_views import attack_quality
+from attacks.membership.surrogate_views import attack_surrogate
+from attacks.membership.views import attack_membership
+from attacks.parties.quality_views import attack_quality
 from attacks.registry import NAMES
-from attacks.surrogate_views import attack_surrogate
 from attacks.target import Target
 from attacks.updates import attack_as_run, attack_exposed
 from securefl.chem.dataset import Dataset

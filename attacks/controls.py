@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.candidates import Candidates
+from attacks.membership.candidates import Candidates
 from attacks.score import auc
 from securefl.chem.dataset import Dataset
 from securefl.records import AttackRecord, ControlRecord, View

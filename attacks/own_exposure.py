@@ -21,13 +21,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from attacks.candidates import candidates_of, losses_with
-from attacks.exposed import Batch, Bench, Defence, refolded, step_of
-from attacks.fingerprint_recovery import Layer, fingerprint_recovery
-from attacks.first_layer import patterns
-from attacks.membership_loss import membership_loss
-from attacks.released import layers_of, load_as_run, weight_rounding
-from attacks.rows import Delta
+from attacks.first_layer.exposed import Batch, Bench, Defence, refolded, step_of
+from attacks.first_layer.fingerprint_recovery import Layer, fingerprint_recovery
+from attacks.first_layer.on_views import patterns
+from attacks.first_layer.released import layers_of, load_as_run, weight_rounding
+from attacks.first_layer.rows import Delta
+from attacks.membership.candidates import candidates_of, losses_with
+from attacks.membership.loss import membership_loss
 from attacks.target import Target
 from securefl.chem.dataset import Fold
 from securefl.errors import InputError

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks import (
-    analogue_range,
-    canary,
-    differential,
-    first_layer,
-    membership,
-    molecule_lookup,
-    partner_grouping,
-    property_inference,
-    quality_inference,
-    scramble_key,
-    source_inference,
-    surrogate_head,
-    trajectory,
-)
+from attacks.course import differential, source_inference, trajectory
+from attacks.epsilon import canary
+from attacks.first_layer import on_views as first_layer
+from attacks.first_layer import partner_grouping, scramble_key
 from attacks.interface import Attack
+from attacks.membership import analogue_range, surrogate_head
+from attacks.membership import on_views as membership
+from attacks.molecules import lookup as molecule_lookup
+from attacks.parties import property_inference, quality_inference
 
 ATTACKS: tuple[Attack[Any], ...] = (
     membership.LOSS,

@@ -12,20 +12,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from attacks.count_views import put_counts
-from attacks.differential import COUNTS
-from attacks.exposed import Bench, Defence, exposed_single, exposed_sum
-from attacks.first_layer import LABELS, RECOVERY, UNION, VIEWS
-from attacks.flooding_noise import flooding_noise
+from attacks.course.count_views import put_counts
+from attacks.course.differential import COUNTS
+from attacks.first_layer.exposed import Bench, Defence, exposed_single, exposed_sum
+from attacks.first_layer.flooding_noise import flooding_noise
+from attacks.first_layer.on_views import LABELS, RECOVERY, UNION, VIEWS
+from attacks.first_layer.partner_grouping import GROUPING
+from attacks.first_layer.released import Released, load_as_run
+from attacks.first_layer.scramble_key import SCRAMBLE, Order
 from attacks.interface import AdversaryView
 from attacks.jobs import Desk, Job, not_run
-from attacks.molecule_lookup import MOLECULES
-from attacks.molecule_views import with_molecules
-from attacks.partner_grouping import GROUPING
-from attacks.property_inference import PROPERTY
-from attacks.property_views import property_job
-from attacks.released import Released, load_as_run
-from attacks.scramble_key import SCRAMBLE, Order
+from attacks.molecules.lookup import MOLECULES
+from attacks.molecules.views import with_molecules
+from attacks.parties.property_inference import PROPERTY
+from attacks.parties.property_views import property_job
 from attacks.target import Target
 from attacks.view import Case, opened_sum, single_update, sum_minus_colluders, sum_minus_own
 from securefl.chem.dataset import Dataset, Fold

@@ -5,7 +5,7 @@ V1  a partner: the opened sum, its own update and compounds (so the sum without 
 V2  the operator: the opened sum and the trunk, in a bit order that a key it lacks has scrambled
 V2c the operator with colluding partners: the sum without theirs, their compounds, the trunk, the bit order
 V3  whoever sees one partner's update: no secure aggregation, or all other partners work together
-V4  the auditor: everything, see :mod:`attacks.candidates`
+V4  the auditor: everything, see :mod:`attacks.membership.candidates`
 ==  ========================================================================================================
 
 A :class:`Case` pairs a view with its truth: the view is packed into a file for the attack's process, the truth stays here.
@@ -21,11 +21,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from attacks.first_layer.label_inference import Layer
+from attacks.first_layer.released import Contribution, Released
+from attacks.first_layer.rows import Delta
 from attacks.interface import AdversaryView, Fact
-from attacks.label_inference import Layer
-from attacks.library import Molecules
-from attacks.released import Contribution, Released
-from attacks.rows import Delta
+from attacks.molecules.library import Molecules
 from securefl.errors import ParameterError
 from securefl.records import View
 

@@ -25,9 +25,9 @@ import scipy.sparse as sp
 import torch
 
 from attacks import clopper_pearson, fingerprint_recovery
-from attacks.first_layer import best_tanimoto, patterns
-from attacks.gradient_inversion import gradient_inversion
-from attacks.released import layers_of
+from attacks.first_layer.gradient_inversion import gradient_inversion
+from attacks.first_layer.on_views import best_tanimoto, patterns
+from attacks.first_layer.released import layers_of
 from securefl.chem.fingerprint import fingerprints
 from securefl.files import write_to_disk
 from securefl.learning.heads import Heads

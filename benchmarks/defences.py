@@ -34,11 +34,11 @@ import torch
 from numpy.typing import NDArray
 
 from attacks import clopper_pearson, tpr_at_fpr, union_of_bits
-from attacks.differential import BITS, Differences
-from attacks.first_layer import LABELS, RECOVERY, UNION
+from attacks.course.differential import BITS, Differences
+from attacks.first_layer.on_views import LABELS, RECOVERY, UNION
 from attacks.interface import AdversaryView, Attack, Claims, Fact
-from attacks.library import Library, Molecules
-from attacks.molecule_lookup import MOLECULES
+from attacks.molecules.library import Library, Molecules
+from attacks.molecules.lookup import MOLECULES
 from attacks.score import Score
 from attacks.view import Truth
 from benchmarks.environment import environment

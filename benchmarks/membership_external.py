@@ -6,8 +6,8 @@ Each repeat splits a data set 45 / 10 / 45 into training, validation and test co
 and ten shadow models, each on a random half of training and test (so that every candidate is inside some and outside others),
 and attacks training against half of the test compounds. ECFP4 of 2,048 bits, two hidden layers of 512 units, AdamW, batch 64.
 The target follows the shadows' recipe to the letter: fixed hyper-parameters and a fixed number of epochs, no early stopping.
-BASE is the relative likelihood of RMIA here, the same score (see ``attacks/rmia.py``). A permuted membership is the negative
-control: its true positive rates must look like chance.
+BASE is the relative likelihood of RMIA here, the same score (see ``attacks/membership/rmia.py``). A permuted membership is the
+negative control: its true positive rates must look like chance.
 
 Every repeat is written as soon as it is done, and a call goes on with those that are missing. The mean over repeats has a t
 interval; repeats draw their splits from the same compounds, so it understates how much another data set would differ. ``met``
@@ -31,9 +31,9 @@ from scipy import stats
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from attacks import auc, clopper_pearson, lira, membership_loss, rmia, tpr_at_fpr
-from attacks.candidates import Candidates
+from attacks.membership.candidates import Candidates
+from attacks.membership.shadow_losses import Shadows
 from attacks.score import certifiable_rates
-from attacks.shadow_losses import Shadows
 from benchmarks.environment import environment
 from securefl.chem.fingerprint import fingerprints
 from securefl.files import write_to_disk

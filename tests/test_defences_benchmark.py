@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from attacks.library import Library
+from attacks.molecules.library import Library
 from attacks.score import proportion
 from benchmarks.defence_utility import ALONE, NONE, SEEDS, arms, mean_of, table
 from benchmarks.defences import BITS_LEN, METRICS, kept, opened, pattern, pooled

@@ -7,7 +7,8 @@ the test in which the same attack succeeds against a variant with the defence ta
 Not in the list, because it succeeds and nothing promises otherwise: a partner that drops out of one round shows its scaled
 sample count (:data:`attacks.conformance.differencing.WEIGHING`). Sizes of partners are public here; a roster with a fixed
 cohort refuses it all the same. Not played: an operator that hands *all* partners the same trap weights. The protocols make
-sure that all saw one model, not that it is the last one plus what was opened.
+sure that all saw one model; that it is the last one plus what was opened, every partner works out for itself
+(:mod:`securefl.federation.shared_trunk`).
 """
 
 from __future__ import annotations

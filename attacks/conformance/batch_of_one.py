@@ -10,8 +10,8 @@ import hashlib
 import numpy as np
 import scipy.sparse as sp
 
-from attacks.bit_union import union_of_bits
 from attacks.conformance.lab import PROTECTING, Deviation, Lab, Outcome, reached
+from attacks.first_layer.bit_union import union_of_bits
 from securefl.chem.dataset import Activities, Dataset, Fold, Task
 from securefl.config import ModelConfig, RunConfig
 from securefl.federation.guards import FIRST_WEIGHT

@@ -1,4 +1,4 @@
-"""A malformed RLWE ciphertext that extracts the round's key: :mod:`attacks.rlwe_toy`, played as a deviation on toy parameters.
+"""A malformed RLWE ciphertext that extracts the round's key, played on toy parameters (:mod:`attacks.conformance.rlwe_toy`).
 
 It succeeds: encryptors of every lattice sum here are assumed honest, and nothing proves that an upload is well formed. What the
 schemes do is to give every round a key of its own, so that the next round's uploads stay shut. The toy has the arithmetic of
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.conformance.lab import Deviation, Lab, Outcome
-from attacks.rlwe_toy import extract_secret, make_toy, malformed_upload, open_single, secret_score
+from attacks.conformance.rlwe_toy import extract_secret, make_toy, malformed_upload, open_single, secret_score
 from securefl.crypto.rlwe.budget import CANARIES
 from securefl.errors import DecodeError
 

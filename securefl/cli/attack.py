@@ -10,7 +10,8 @@ import joblib
 import typer
 
 from attacks.effort import EFFORTS, Budget, Effort, outlook
-from attacks.shadows import JOBS
+from attacks.membership.shadows import JOBS
+from securefl.chem.dataset import Dataset
 from securefl.cli.output import emit_json, emit_table, shown
 from securefl.cli.own import attack_own
 from securefl.cli.pipeline import attack_arms, find_dataset
@@ -70,9 +71,7 @@ def attack(
         raise InputError("name a run, or an update with --update, and not both")
     dataset, effort = find_dataset(run, data), EFFORTS[budget]
     if own is not None:
-        with progress_bar() as progress:
-            mine = attack_own(dataset, run, partner=own, out=out, rng=SystemRng(), progress=progress, effort=effort)
-        emit_json(mine) if as_json else emit_table(f"Exposure of {own}'s own compounds", mine)
+        show_own(dataset, run, partner=own, out=out, effort=effort, as_json=as_json)
         return
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} must be one of {', '.join(BACKENDS)}; Dask and Ray are set from Python")
@@ -85,6 +84,13 @@ def attack(
     if failed:
         typer.echo(f"securefl: inconclusive: control {failed[0].name!r}: {failed[0].because}", err=True)
         raise typer.Exit(INCONCLUSIVE)
+
+
+def show_own(dataset: Dataset, run: Path, *, partner: str, out: Path | None, effort: Effort, as_json: bool) -> None:
+    """Print how exposed each of one partner's own compounds is, after writing it for that partner's eyes."""
+    with progress_bar() as progress:
+        mine = attack_own(dataset, run, partner=partner, out=out, rng=SystemRng(), progress=progress, effort=effort)
+    emit_json(mine) if as_json else emit_table(f"Exposure of {partner}'s own compounds", mine)
 
 
 def announced(run: Path, effort: Effort, *, jobs: int) -> str:

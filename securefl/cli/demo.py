@@ -8,7 +8,7 @@ from typing import Annotated
 import joblib
 import typer
 
-from attacks.shadows import JOBS
+from attacks.membership.shadows import JOBS
 from securefl.chem.moleculeace import default_dataset
 from securefl.cli.gate import day
 from securefl.cli.output import emit_json

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from attacks.epsilon import Level, clopper_pearson_epsilon
-from attacks.joint_beta import joint_beta_interval
-from attacks.ratio_bounds import RATIO_BOUNDS, Rate
+from attacks.epsilon.bounds import Level, clopper_pearson_epsilon
+from attacks.epsilon.joint_beta import joint_beta_interval
+from attacks.epsilon.ratio_bounds import RATIO_BOUNDS, Rate
 from securefl.cli.output import emit_json, emit_table
 from securefl.errors import InputError
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from attacks.bit_union import union_of_bits
-from attacks.fingerprint_recovery import fingerprint_recovery
-from attacks.label_inference import label_inference
-from attacks.weight_decay import without_decay
+from attacks.first_layer.bit_union import union_of_bits
+from attacks.first_layer.fingerprint_recovery import fingerprint_recovery
+from attacks.first_layer.label_inference import label_inference
+from attacks.first_layer.weight_decay import without_decay
 from securefl.errors import InputError
 from securefl.types import Progress
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.epsilon import Guesses
+from attacks.epsilon.bounds import Guesses
 
 
 def frontier(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> list[Guesses]:

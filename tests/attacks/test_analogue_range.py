@@ -7,11 +7,11 @@ import pytest
 import scipy.sparse as sp
 from stand_ins import make_dataset
 
-from attacks.analogue_range import Analogues, range_scores, score_range, similar
-from attacks.analogue_views import analogue_job, queries_of
-from attacks.candidates import candidates_of
-from attacks.shadow_losses import Shadows
-from attacks.shadows import halves
+from attacks.membership.analogue_range import Analogues, range_scores, score_range, similar
+from attacks.membership.analogue_views import analogue_job, queries_of
+from attacks.membership.candidates import candidates_of
+from attacks.membership.shadow_losses import Shadows
+from attacks.membership.shadows import halves
 from securefl.chem.dataset import Dataset
 
 

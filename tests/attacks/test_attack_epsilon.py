@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from roc_frontier import frontier
 from scipy.stats import binom, norm
 
-from attacks.epsilon import (
+from attacks.epsilon.bounds import (
     Guesses,
     Level,
     ceiling,

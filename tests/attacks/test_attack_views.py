@@ -10,10 +10,10 @@ import pytest
 import scipy.sparse as sp
 from stand_ins import CountingRng
 
-from attacks.exposed import Bench, Defence, draw_batches, exposed_single, exposed_sum, refolded
-from attacks.fingerprint_recovery import fingerprint_recovery
-from attacks.first_layer import LABELS, RECOVERY, UNION, patterns
-from attacks.released import Contribution, Released, labels_of, load_as_run
+from attacks.first_layer.exposed import Bench, Defence, draw_batches, exposed_single, exposed_sum, refolded
+from attacks.first_layer.fingerprint_recovery import fingerprint_recovery
+from attacks.first_layer.on_views import LABELS, RECOVERY, UNION, patterns
+from attacks.first_layer.released import Contribution, Released, labels_of, load_as_run
 from attacks.view import Case, FirstLayerView, opened_sum, single_update, sum_minus_colluders, sum_minus_own
 from securefl.chem.dataset import Dataset, Fold
 from securefl.config import RunConfig, parse_config

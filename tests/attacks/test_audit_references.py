@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from roc_frontier import frontier
 
-from attacks.epsilon import Level, clopper_pearson_epsilon
-from attacks.joint_beta import joint_beta_interval, region_mass
-from attacks.ratio_bounds import RATIO_BOUNDS, Rate
+from attacks.epsilon.bounds import Level, clopper_pearson_epsilon
+from attacks.epsilon.joint_beta import joint_beta_interval, region_mass
+from attacks.epsilon.ratio_bounds import RATIO_BOUNDS, Rate
 from attacks.score import auc, tpr_at_fpr
 from securefl.errors import ParameterError
 

@@ -13,9 +13,9 @@ from scipy.stats import norm
 from stand_ins import CountingRng
 from torch import Tensor, nn
 
-from attacks.canary import CANARY, Coins, projections
-from attacks.canary_run import OWN_BITS, canary_records, coins, observed, private_trainer
-from attacks.epsilon import Level, ceiling
+from attacks.epsilon.bounds import Level, ceiling
+from attacks.epsilon.canary import CANARY, Coins, projections
+from attacks.epsilon.canary_run import OWN_BITS, canary_records, coins, observed, private_trainer
 from attacks.interface import AdversaryView, Found
 from securefl.config import parse_config
 from securefl.dp.accountant import RdpAccountant

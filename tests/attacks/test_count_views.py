@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from stand_ins import CountingRng
 
 from attacks.audit import audit
-from attacks.count_views import NO_COUNT
-from attacks.course import cast_of, course_key, halves_of, run_course
-from attacks.exposed import Bench, Defence, exposed_sum
+from attacks.course.count_views import NO_COUNT
+from attacks.course.rounds import cast_of, course_key, halves_of, run_course
+from attacks.first_layer.exposed import Bench, Defence, exposed_sum
 from attacks.isolation.pool import Pool
 from attacks.target import Target
 from securefl.chem.dataset import Dataset, Fold

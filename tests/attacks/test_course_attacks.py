@@ -9,11 +9,11 @@ import pytest
 import scipy.sparse as sp
 from stand_ins import CountingRng
 
-from attacks.course import HIDDEN, PARTNERS, ROUNDS, cast_of, course_key, halves_of, run_course
-from attacks.differential import new_bits
+from attacks.course.differential import new_bits
+from attacks.course.rounds import HIDDEN, PARTNERS, ROUNDS, cast_of, course_key, halves_of, run_course
+from attacks.course.trajectory import cosine, fedmia, head_signals, projection
 from attacks.score import auc
 from attacks.target import Target
-from attacks.trajectory import cosine, fedmia, head_signals, projection
 from securefl.chem.dataset import Dataset
 from securefl.config import RunConfig, parse_config
 from securefl.errors import InputError

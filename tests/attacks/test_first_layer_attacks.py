@@ -10,11 +10,11 @@ import pytest
 import scipy.sparse as sp
 from synthetic_updates import Assays, Matrix, Network, compounds, guarded, local_training, sgd_step
 
-from attacks.bit_union import could_be_member, union_of_bits, union_scores
-from attacks.fingerprint_recovery import fingerprint_recovery
-from attacks.first_layer import patterns, score_recovery
-from attacks.label_inference import label_inference, label_score
-from attacks.rows import denoised, distinct_rows, noise_floor
+from attacks.first_layer.bit_union import could_be_member, union_of_bits, union_scores
+from attacks.first_layer.fingerprint_recovery import fingerprint_recovery
+from attacks.first_layer.label_inference import label_inference, label_score
+from attacks.first_layer.on_views import patterns, score_recovery
+from attacks.first_layer.rows import denoised, distinct_rows, noise_floor
 from attacks.score import Score
 from attacks.view import Truth
 from securefl.chem.fingerprint import fingerprints

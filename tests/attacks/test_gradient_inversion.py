@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from synthetic_updates import Assays, Network, compounds, sgd_step
 
-from attacks.fingerprint_recovery import fingerprint_recovery
-from attacks.first_layer import best_tanimoto, patterns
-from attacks.gradient_inversion import gradient_inversion
+from attacks.first_layer.fingerprint_recovery import fingerprint_recovery
+from attacks.first_layer.gradient_inversion import gradient_inversion
+from attacks.first_layer.on_views import best_tanimoto, patterns
 from securefl.errors import ParameterError
 
 BITS = 512

@@ -11,16 +11,16 @@ import pytest
 from scipy.stats import norm
 from stand_ins import make_dataset
 
-from attacks.candidates import Candidates, candidates_of, losses_with, non_members
 from attacks.controls import blind_control, permuted_control
-from attacks.lira import lira
-from attacks.membership_loss import membership_loss
-from attacks.overfit import overfit_control, overfit_predictions
-from attacks.private_shadows import NormalLimit, shadow_plans
-from attacks.rmia import rmia
+from attacks.membership.candidates import Candidates, candidates_of, losses_with, non_members
+from attacks.membership.lira import lira
+from attacks.membership.loss import membership_loss
+from attacks.membership.overfit import overfit_control, overfit_predictions
+from attacks.membership.private_shadows import NormalLimit, shadow_plans
+from attacks.membership.rmia import rmia
+from attacks.membership.shadow_losses import Shadows
+from attacks.membership.shadows import cache_key, fold_for, halves, shadows_of
 from attacks.score import auc
-from attacks.shadow_losses import Shadows
-from attacks.shadows import cache_key, fold_for, halves, shadows_of
 from securefl.chem.dataset import Dataset, Fold, TaskKind
 from securefl.config import RunConfig, parse_config
 from securefl.dp.accountant import RdpAccountant, SampledGaussian

@@ -8,10 +8,10 @@ import scipy.sparse as sp
 from rdkit import Chem
 
 from attacks.interface import AdversaryView, Claims
-from attacks.library import Library, Molecules, library_in, packed_text, unpacked_text
-from attacks.molecule_growth import grow
-from attacks.molecule_lookup import GROWN, LOOKED_UP, NEAREST, collision_ceiling, molecule_lookup, run_lookup, score_lookup
-from attacks.molecule_space import MoleculeSpace, flat_smiles, tanimoto
+from attacks.molecules.growth import grow
+from attacks.molecules.library import Library, Molecules, library_in, packed_text, unpacked_text
+from attacks.molecules.lookup import GROWN, LOOKED_UP, NEAREST, collision_ceiling, molecule_lookup, run_lookup, score_lookup
+from attacks.molecules.space import MoleculeSpace, flat_smiles, tanimoto
 from attacks.view import Truth
 from securefl.chem.fingerprint import fingerprints
 from securefl.chem.keyed import bit_order, public_key

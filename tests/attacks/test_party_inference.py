@@ -7,14 +7,14 @@ import pytest
 import scipy.sparse as sp
 from synthetic_updates import Assays, Network, compounds, sgd_step
 
-from attacks.fingerprint_recovery import fingerprint_recovery
+from attacks.course.source_inference import run_source, score_source
+from attacks.first_layer.fingerprint_recovery import fingerprint_recovery
+from attacks.first_layer.partner_grouping import grouped_over_rounds, run_grouping, score_grouping
 from attacks.interface import AdversaryView
-from attacks.partner_grouping import grouped_over_rounds, run_grouping, score_grouping
-from attacks.property_inference import Chemotypes, run_property, score_property
-from attacks.quality_inference import qualities, run_quality, score_quality
-from attacks.quality_views import presence
+from attacks.parties.property_inference import Chemotypes, run_property, score_property
+from attacks.parties.quality_inference import qualities, run_quality, score_quality
+from attacks.parties.quality_views import presence
 from attacks.score import Score
-from attacks.source_inference import run_source, score_source
 from attacks.view import Truth
 from securefl.records import ArmRecord, CostRecord, DepartureRecord, PerformanceRecord
 

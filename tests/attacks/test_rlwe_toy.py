@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from stand_ins import CountingRng
 
-from attacks.rlwe_toy import (
+from attacks.conformance.rlwe_toy import (
     ToyKey,
     extract_secret,
     make_toy,
@@ -16,7 +16,7 @@ from attacks.rlwe_toy import (
     secret_score,
     summed,
 )
-from attacks.rlwe_toy_hint import Seen, noise_score, recover_noise
+from attacks.conformance.rlwe_toy_hint import Seen, noise_score, recover_noise
 from securefl.crypto.rlwe.budget import CANARIES
 from securefl.crypto.rlwe.cipher import Half, PartialDecryptor, decode_total
 from securefl.crypto.rlwe.ring import Residues

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from attacks.first_layer.scramble_key import Order, run_scramble, score_scramble
 from attacks.interface import AdversaryView
 from attacks.score import Score
-from attacks.scramble_key import Order, run_scramble, score_scramble
 
 
 def placed(spread: float, *, informative: bool = True) -> tuple[Score, ...]:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from session_processes import awaited, of_session
 
-from attacks.membership_views import Shadow
-from attacks.shadow_losses import Shadows
-from attacks.shadows import shadows_of
+from attacks.membership.shadow_losses import Shadows
+from attacks.membership.shadows import shadows_of
+from attacks.membership.views import Shadow
 from securefl.chem.dataset import Dataset
 from securefl.config import parse_config
 from securefl.types import SystemRng

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attacks.candidates import Candidates
 from attacks.interface import AdversaryView
-from attacks.membership import Membership, score_membership
+from attacks.membership.candidates import Candidates
+from attacks.membership.on_views import Membership, score_membership
+from attacks.membership.surrogate_head import RIDGES, cell_losses, leave_one_out, run_surrogate
+from attacks.membership.surrogate_views import attacker_of, without_attacker
 from attacks.score import Score
-from attacks.surrogate_head import RIDGES, cell_losses, leave_one_out, run_surrogate
-from attacks.surrogate_views import attacker_of, without_attacker
 from securefl.chem.dataset import Dataset
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from synthetic_updates import Assays, Network, compounds, factors
 
-from attacks.bit_union import union_of_bits
-from attacks.fingerprint_recovery import fingerprint_recovery
-from attacks.first_layer import patterns
-from attacks.weight_decay import decay_ratio, without_decay
+from attacks.first_layer.bit_union import union_of_bits
+from attacks.first_layer.fingerprint_recovery import fingerprint_recovery
+from attacks.first_layer.on_views import patterns
+from attacks.first_layer.weight_decay import decay_ratio, without_decay
 
 N, STEPS, RATE, DECAY = 24, 5, 0.1, 1e-3
 

@@ -7,9 +7,9 @@ Delta m plus small noise; the fraction of q that it is, in 64-bit fixed point, h
 
 What must hold: an answer leaves its holder only under a mask that cancels in the sum of the t answers. *Without* it, whoever
 has shares outside the answering set learns kappa_j v + E_j modulo q for public fractions kappa_j, and with that the exact
-noise v of the summed ciphertexts modulo their common denominator (8064 for seven of ten; attacks/rlwe_toy_hint.py): smudging
-hides v in the sum of the answers, not in each of them. Ciphertexts must be honestly made: decryption is not safe against
-chosen ones.
+noise v of the summed ciphertexts modulo their common denominator (8064 for seven of ten;
+attacks/conformance/rlwe_toy_hint.py): smudging hides v in the sum of the answers, not in each of them. Ciphertexts must be
+honestly made: decryption is not safe against chosen ones.
 
 Elements are worked on a few at a time, so that scratch stays in the second-level cache. Not constant in time.
 

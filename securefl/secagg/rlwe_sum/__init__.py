@@ -10,10 +10,10 @@ distance (2^-40 over a key's life by default) besides. Exact, or refused. From t
 encryptors too, of zeros: a corrupted one must then be semi-honest in this; with ``attempts=1`` there is no such message.
 
 NOT protected: *chosen ciphertexts*. A corrupted encryptor who sends a malformed upload and reads the result extracts the
-epoch's key (attacks/rlwe_toy.py), and with the operator's help opens that epoch's single updates; an epoch is one round by
-default, and proofs of well-formedness are not implemented. *Robustness*: a wrong share or a malformed upload ends the round,
-and where no answer is malformed by itself nobody is named, because answers carry no proof. *Time*: numpy is not constant in
-time. The correctness of a dishonest partner's own value.
+epoch's key (attacks/conformance/rlwe_toy.py), and with the operator's help opens that epoch's single updates; an epoch is one
+round by default, and proofs of well-formedness are not implemented. *Robustness*: a wrong share or a malformed upload ends
+the round, and where no answer is malformed by itself nobody is named, because answers carry no proof. *Time*: numpy is not
+constant in time. The correctness of a dishonest partner's own value.
 
 Left out: a key-additive symmetric variant (each client encrypts under a short key of its own with public per-round
 polynomials, and only the N-coefficient sum of keys goes through the decryptors). Its price is measured in benchmarks/rlwe.py:

@@ -1,0 +1,1 @@
+"""What several rounds tell together: trajectories, differences between releases, whose a compound is."""

@@ -1,0 +1,1 @@
+"""What planted canaries prove about a private training's epsilon, at the least."""

@@ -1,0 +1,1 @@
+"""From recovered fingerprints to molecules."""

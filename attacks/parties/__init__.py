@@ -1,0 +1,1 @@
+"""What is learnt of a partner as a whole: the chemotypes it works on, the quality of its data."""
