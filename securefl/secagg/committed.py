@@ -268,8 +268,8 @@ class Waiting:
         self.party.journal.begin(context.round)
         self.party.journal.answer(context.round, request.hash)
         if self.party.ledger is not None:
-            # Equal model, equal inputs: sums over changing survivors must not show a few partners' difference.
-            self.party.ledger.admit(context.model_hash, frozenset(request.uploads), round=context.round)
+            # Equal model, equal inputs: another cohort's sum could show a few partners beside what other decryptors opened.
+            self.party.ledger.admit_cohort(context.model_hash, frozenset(request.uploads), round=context.round)
         bodies = {sender: one.body for sender, one in request.uploads.items()}
         try:
             body = self.opener.open(bodies, request.commitments.length, rng=self.rng)
@@ -304,7 +304,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A party's signing key and its memory of the run; a decryptor's ledger refuses sums that differ by too few partners."""
+    """A party's signing key and its memory of the run; a decryptor's ledger opens a model for one cohort."""
 
     signer: SigningKey
     journal: Journal

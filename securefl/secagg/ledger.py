@@ -13,6 +13,8 @@ its own; nothing here rests on the operator.
 A client knows the sums that it took part in, and three sums can show what no two of them do while no partner was in all three.
 So clients tell each other what they have on record before they open a further sum over the same inputs (:meth:`Ledger.told`,
 :meth:`Ledger.compare`). Under 2t > n + c any two openings have an honest client in common, which tells of the earlier one.
+Decryptors hear nothing of each other, so they open the same inputs for one cohort alone (:meth:`Ledger.admit_cohort`): the
+honest one that two openings have in common refuses the second.
 """
 
 from __future__ import annotations
@@ -96,6 +98,18 @@ class Ledger:
         if self._path is not None:
             content = {key.hex(): [sorted(row) for row in rows] for key, rows in self._rows.items()}
             write_durably(self._path, json.dumps(content).encode())
+
+    def admit_cohort(self, lineage: bytes, survivors: frozenset[ClientId], *, round: int) -> None:
+        """As :meth:`admit`, for one cohort a lineage: for whoever hears nothing of the sums that others opened.
+
+        Raises:
+            ProtocolAbort: DIFFERENCING, another cohort's sum over the inputs of ``lineage`` was opened; nothing is recorded.
+        """
+        for earlier in self._rows.get(lineage, []):
+            if earlier != survivors:
+                detail = f"the sum over these inputs was opened for {sorted(earlier)}, not {sorted(survivors)}"
+                raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=detail)
+        self.admit(lineage, survivors, round=round)
 
     def told(self, lineage: bytes, survivors: frozenset[ClientId]) -> tuple[frozenset[ClientId], ...]:
         """Return the earlier sums that the others must know of before the sum of ``survivors`` over ``lineage`` is opened.

@@ -56,6 +56,23 @@ def test_a_combination_of_three_sums_is_found() -> None:
     assert "partner 1" in detail
 
 
+def test_decryptors_open_the_same_inputs_for_one_cohort_alone() -> None:
+    """No decryptor sees all three sums of which (a + b - c) / 2 is two partners; each that sees two would accept both."""
+    sums = [cohort(1, 2, 3, 4, 5, 6), cohort(5, 6, 7, 8, 9, 10), cohort(1, 2, 3, 4, 7, 8, 9, 10)]
+    assert not sums[0] & sums[1] & sums[2]
+    for first, second in itertools.combinations(sums, 2):
+        ledger = make(10)
+        ledger.admit(SAME, first, round=1)
+        ledger.admit(SAME, second, round=2)
+        ledger = make(10)
+        ledger.admit_cohort(SAME, first, round=1)
+        with pytest.raises(ProtocolAbort) as caught:
+            ledger.admit_cohort(SAME, second, round=2)
+        assert caught.value.reason is AbortReason.DIFFERENCING
+        ledger.admit_cohort(SAME, first, round=3)  # the same sum again shows nothing new
+        ledger.admit_cohort(b"t" * 32, second, round=4)
+
+
 def test_ten_rounds_with_a_different_dropout_each_complete_and_the_exposure_is_reported() -> None:
     ledger = make(10)
     ledger.admit(bytes([99]) * 32, cohort(*range(1, 11)), round=1)

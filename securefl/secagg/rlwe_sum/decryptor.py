@@ -117,9 +117,9 @@ class Waiting:
         opened = Sum(request=request.hash, length=length, attempt=attempt, keyed=keyed)
         party.journal.agree(terms.channel.context.round, request.hash, attempt, attempts=party.cipher.budget.attempts)
         if party.ledger is not None:
-            # Equal model, equal inputs: sums over changing survivors must not show a few partners' difference.
+            # Equal model, equal inputs: another cohort's sum could show a few partners beside what other decryptors opened.
             context = terms.channel.context
-            party.ledger.admit(context.model_hash, frozenset(request.uploads), round=context.round)
+            party.ledger.admit_cohort(context.model_hash, frozenset(request.uploads), round=context.round)
         return Continue(Agreed(party, opened), self._agreement(opened))
 
     def _require_epoch(self) -> None:
