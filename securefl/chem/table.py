@@ -202,13 +202,13 @@ def read_arrow(path: Path, *, text: bool = True) -> pa.Table:
             return pq.read_table(path)
         # Text stays text: a task named 007 or a qualifier column that begins with numbers keeps its spelling.
         _require_commas(path)
-        with pacsv.open_csv(path) as reader:
+        # On one thread a message about a bad row has the row's number.
+        read, parse = pacsv.ReadOptions(use_threads=False), pacsv.ParseOptions(newlines_in_values=True)
+        with pacsv.open_csv(path, read, parse_options=parse) as reader:
             header = reader.schema.names
         types = dict.fromkeys(header, pa.string()) if text else None
         convert = pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])
-        parse = pacsv.ParseOptions(newlines_in_values=True)
-        # On one thread a message about a bad row has the row's number.
-        return pacsv.read_csv(path, pacsv.ReadOptions(use_threads=False), parse_options=parse, convert_options=convert)
+        return pacsv.read_csv(path, read, parse_options=parse, convert_options=convert)
     except FileNotFoundError as error:
         raise InputError(f"table {path}: no such file") from error
     except (OSError, pa.ArrowException, UnicodeDecodeError, EOFError, zlib.error) as error:
