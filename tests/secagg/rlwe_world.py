@@ -157,3 +157,8 @@ def make_world(
     bodies = bodies_of(scheme)
     change(bodies)
     return World(scheme, bodies)
+
+
+def answer_message(bundle: bytes) -> bytes:
+    """Return the request for an answer under the agreed ``bundle``."""
+    return bytes((Asks.ANSWER,)) + bundle

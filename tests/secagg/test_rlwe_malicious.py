@@ -13,6 +13,7 @@ from rlwe_world import (
     SET,
     World,
     aborts,
+    answer_message,
     make_setup,
     make_world,
 )
@@ -39,10 +40,6 @@ def setup() -> RlweSetup:
 @pytest.fixture
 def world(setup: RlweSetup) -> World:
     return make_world(setup)
-
-
-def answer_message(bundle: bytes) -> bytes:
-    return bytes((Asks.ANSWER,)) + bundle
 
 
 def test_one_ciphertext_is_never_opened_as_the_sum(world: World) -> None:

@@ -20,6 +20,7 @@ from rlwe_world import (
     SET,
     World,
     aborts,
+    answer_message,
     make_setup,
     make_world,
     sum_of,
@@ -48,10 +49,6 @@ def setup() -> RlweSetup:
 @pytest.fixture
 def world(setup: RlweSetup) -> World:
     return make_world(setup)
-
-
-def answer_message(bundle: bytes) -> bytes:
-    return bytes((Asks.ANSWER,)) + bundle
 
 
 def test_the_sum_is_exact_and_only_the_set_is_asked(world: World) -> None:
