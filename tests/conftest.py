@@ -12,6 +12,11 @@ from securefl.chem.dataset import Dataset
 from securefl.types import Rng
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: their content can hold a time or a random key, and all workers need equal names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture
 def rng() -> Rng:
     """Return a repeatable source of bytes, fresh for every test."""
