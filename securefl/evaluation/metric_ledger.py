@@ -1,41 +1,51 @@
-"""What a partner lets out of its own metrics: its ledger of opened sums, and the two ways in which they must not be combined.
+"""What a partner lets out of its own metrics: the same values in one sum, and never in another.
 
-Over partners: the same inputs summed over two cohorts differ by the partners who are in one alone. The rank test of
-:class:`securefl.secagg.ledger.Ledger` refuses a cohort that, with earlier ones, would show too few partners.
+Two sums over the same values differ by what is in one alone: a partner that left meanwhile, a task that one of them lacks. So
+a partner helps to open its values once. Asked again for the same ones it insists on the same cohort, the same own tasks, and
+the same numbers of partners and of tasks, which are opened first: whoever has no answer sends zeros, and shows in these alone.
+A difference of two models tells either side where the other is known, so it counts as a sum over both sides' values too.
 
-Over tasks: the same metric asked for two groups of tasks differs by the tasks that are in one alone. Every linear combination
-of released sums is constant on the *atoms* of the groups that were asked (tasks that are in exactly the same ones), so what it
-shows is a union of atoms. A group is refused if with earlier ones it would cut any of them into an atom of fewer than
-``min_tasks`` own tasks. A group that was never cut may be small: it hides among the other partners' tasks, like any first
-release.
-
-Inputs are the same if the partner's own values of the metric are, whatever the operator calls the model. What is NOT covered:
-two models that hardly differ have different values; and what partners know of each other from elsewhere.
+Values are the same if they are to six decimals, whatever the operator calls the model. What is NOT covered: two models that
+hardly differ have different values; sums that differ in the own tasks of *every* partner that has some; two partners that
+change places with as many tasks; and what partners know of each other from elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+import numpy as np
 
 from securefl.crypto.domain import Usage, tag
 from securefl.errors import AbortReason, InputError, ProtocolAbort
 from securefl.evaluation.metrics import Floats
-from securefl.files import write_durably
-from securefl.secagg.ledger import Ledger
-from securefl.secagg.policy import Policy
+from securefl.files import made, parse_json, write_durably
 from securefl.types import ClientId
 
-COHORTS_FILE = "cohorts.json"
-TASKS_FILE = "tasks.json"
+OPENED_FILE = "opened.json"
 WIRE_ID = b"metrics/1"
+DECIMALS = 6
 
 
 def lineage_of(question: str, values: Floats) -> bytes:
     """Return 32 bytes for a partner's inputs to ``question``: its own values of that metric, all of its tasks, in order."""
-    return hashlib.sha256(tag(WIRE_ID, Usage.METRIC, question.encode(), values.tobytes())).digest()
+    # Adding zero makes -0.0 the 0.0 that it is.
+    rounded = np.round(values, DECIMALS) + 0.0
+    return hashlib.sha256(tag(WIRE_ID, Usage.METRIC, question.encode(), rounded.tobytes())).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A sum as a partner sees it: the cohort, its ``own`` tasks, and how many ``partners`` and ``tasks`` have an answer."""
+
+    cohort: tuple[ClientId, ...]
+    own: tuple[int, ...]
+    partners: int
+    tasks: int
 
 
 class MetricLedger:
@@ -44,65 +54,42 @@ class MetricLedger:
     The folder is the partner's own: it names the numbers of its tasks.
     """
 
-    def __init__(self, clients: Iterable[ClientId], policy: Policy, *, min_tasks: int, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         """Open the ledger.
 
         Raises:
             InputError: the folder holds something that is no ledger, or can't be made.
-            ParameterError: the roster has too many subsets to test.
         """
-        self._min_tasks = min_tasks
-        self._path = folder / TASKS_FILE if folder else None
-        if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            except OSError as error:
-                raise InputError(f"can't make {folder}: {error.strerror}") from error
-        self._cohorts = Ledger(clients, policy, path=folder / COHORTS_FILE if folder else None)
-        self._groups = _load(self._path) if self._path is not None and self._path.exists() else {}
+        self._path = made(folder) / OPENED_FILE if folder else None
+        self._opened = _load(self._path) if self._path is not None and self._path.exists() else {}
 
-    def admit(self, lineage: bytes, *, cohort: frozenset[ClientId], tasks: frozenset[int], round: int) -> None:
-        """Record that the sum over ``cohort`` and over the own ``tasks`` is opened; written before it returns.
+    def admit(self, lineages: Iterable[bytes], opening: Opening, *, round: int) -> None:
+        """Record that ``opening`` shows the values of all ``lineages``; written before it returns.
 
         Raises:
-            ProtocolAbort: DIFFERENCING, with what would be shown; nothing is recorded.
+            ProtocolAbort: DIFFERENCING, some of these values were opened in another sum; nothing is recorded.
         """
-        groups = self._groups.get(lineage, [])
-        cut = smallest_cut([*groups, tasks])
-        if tasks not in groups and cut is not None and len(cut) < self._min_tasks:
-            detail = f"groups of tasks over the same values show {len(cut)} own tasks, must be >= {self._min_tasks}"
-            raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=detail)
-        self._cohorts.admit(lineage, cohort, round=round)
-        if tasks in groups:
+        asked = {lineage.hex(): opening for lineage in lineages}
+        before = next((self._opened[one] for one in asked if self._opened.get(one, opening) != opening), None)
+        if before is not None:
+            other = ", ".join(one.name for one in fields(Opening) if getattr(before, one.name) != getattr(opening, one.name))
+            raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=f"the same values were opened with other {other}")
+        if asked.items() <= self._opened.items():
             return
-        self._groups[lineage] = [*groups, tasks]
+        self._opened |= asked
         if self._path is not None:
-            content = {key.hex(): [sorted(group) for group in found] for key, found in self._groups.items()}
+            content = {lineage: asdict(one) for lineage, one in self._opened.items()}
             write_durably(self._path, json.dumps(content).encode())
 
 
-def smallest_cut(groups: Sequence[frozenset[int]]) -> frozenset[int] | None:
-    """Return the smallest atom that is only a part of some group, ``None`` if no group is cut.
-
-    >>> sorted(smallest_cut([frozenset({1, 2, 3}), frozenset({1, 2})]))
-    [3]
-    >>> smallest_cut([frozenset({1, 2}), frozenset({3})]) is None
-    True
-    """
-    atoms: dict[tuple[bool, ...], set[int]] = {}
-    for task in frozenset().union(*groups):
-        atoms.setdefault(tuple(task in group for group in groups), set()).add(task)
-    parts = [
-        frozenset(atom)
-        for inside, atom in atoms.items()
-        if any(within and len(atom) < len(group) for within, group in zip(inside, groups, strict=True))
-    ]
-    return min(parts, key=lambda atom: (len(atom), sorted(atom)), default=None)
-
-
-def _load(path: Path) -> dict[bytes, list[frozenset[int]]]:
+def _load(path: Path) -> dict[str, Opening]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {bytes.fromhex(key): [frozenset(map(int, group)) for group in found] for key, found in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+        return {
+            lineage: Opening(
+                cohort=tuple(map(ClientId, one["cohort"])), own=tuple(one["own"]), partners=one["partners"], tasks=one["tasks"]
+            )
+            for lineage, one in content.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise InputError(f"ledger {path} can't be read: {error}") from error

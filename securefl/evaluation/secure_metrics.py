@@ -10,10 +10,11 @@ The figures equal those computed in the clear: means to the quantiser's step (of
 swamp the others), medians to a bin's width. Resamples draw the same clusters at every partner, here from a public seed over
 the clusters of the simulation; partners that share the key of the folds can draw them from the keyed hash of the cluster.
 
-NOT protected: the sums themselves. A bin of one task says that some partner has such a task, not which. A partner that lies
-about its metrics is believed. With as many colluders as the policy tolerates, at least ``minimum`` partners stay mixed. An
-arm's epsilon prices what its training compounds release, and no epsilon prices metrics: of an arm that promises privacy of
-private data they are not opened at all.
+NOT protected: the sums themselves. A bin of one task says that some partner has such a task, not which. How many partners and
+tasks have an answer is opened always. A partner that lies about its metrics is believed. Of ``min_partners`` partners one that
+shares its own figures with the operator leaves two mixed; all but one together read the last one's sums. An arm's epsilon
+prices what its training compounds release, and no epsilon prices metrics: of an arm that promises privacy of private data they
+are not opened at all.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from securefl.crypto.domain import Usage, tag
 from securefl.errors import ParameterError, ProtocolAbort
 from securefl.evaluation.bootstrap import interval_record
 from securefl.evaluation.comparison import Contest, gain
-from securefl.evaluation.metric_ledger import WIRE_ID, MetricLedger, lineage_of
+from securefl.evaluation.metric_ledger import WIRE_ID, MetricLedger, Opening, lineage_of
 from securefl.evaluation.metrics import Floats, Metric
 from securefl.evaluation.task_scores import TaskScores
 from securefl.measures import ConsortiumRecord, LedgerLineRecord, ReleasedMetricRecord
@@ -81,11 +82,20 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One partner's own tasks under one question: values, shape (k,), and those of every resample, shape (b, k)."""
+    """One partner's own ``tasks`` under one question: values, shape (k,), and those of every resample, shape (b, k).
 
-    tasks: frozenset[int]
+    ``sides`` of a difference are the values of both models, shape (k,) each.
+    """
+
+    tasks: tuple[int, ...]
     value: Floats
     resampled: Floats
+    sides: tuple[Floats, ...] = ()
+
+    def lineages(self, question: Question) -> tuple[bytes, ...]:
+        """Return what the ledger calls all values that the sum shows."""
+        of_sides = (lineage_of(Question(question.metric, "value").name, side) for side in self.sides)
+        return (lineage_of(question.name, self.value), *of_sides)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,19 +131,19 @@ def questions(contest: Contest) -> dict[Question, Answers]:
     found: dict[Question, Answers] = {}
     owner = np.array([task.partner for task in contest.dataset.tasks])
     for metric, duel in contest.with_standalone.items():
-        asked = {Question(metric, "value"): duel.alone}
+        asked: dict[Question, tuple[TaskScores, ...]] = {Question(metric, "value"): (duel.alone,)}
         if len(duel.ours.tasks):
-            asked[Question(metric, "delta")] = gain(metric, duel.ours, duel.theirs)
+            asked[Question(metric, "delta")] = (gain(metric, duel.ours, duel.theirs), duel.ours, duel.theirs)
         for question, scores in asked.items():
             found[question] = {
-                ClientId(partner + 1): _own(scores.select(owner[scores.tasks] == partner))
+                ClientId(partner + 1): _own(*(one.select(owner[one.tasks] == partner) for one in scores))
                 for partner in range(len(contest.dataset.partners))
             }
     return found
 
 
-def _own(scores: TaskScores) -> Answer:
-    return Answer(frozenset(scores.tasks.tolist()), scores.value, scores.resampled)
+def _own(scores: TaskScores, *sides: TaskScores) -> Answer:
+    return Answer(tuple(scores.tasks.tolist()), scores.value, scores.resampled, tuple(side.value for side in sides))
 
 
 class Release:
@@ -149,36 +159,23 @@ class Release:
         clients = [ClientId(partner + 1) for partner in range(partners)]
         self._quantizer = Quantizer.for_sum(partners, clip=LARGEST, ring_bits=64, max_weight=1)
         self._setup: MaskingSetup = set_up(clients, quantizer=self._quantizer, run_id=rng.bytes(32), rng=rng)
-        policy = self._setup.signed.roster.policy
         self._ledgers = {
-            client: MetricLedger(
-                clients,
-                policy,
-                min_tasks=terms.min_tasks,
-                folder=terms.ledgers / f"partner-{client}" if terms.ledgers else None,
-            )
-            for client in clients
+            client: MetricLedger(terms.ledgers / f"partner-{client}" if terms.ledgers else None) for client in clients
         }
         self._terms, self._rng, self._round = terms, rng, 0
         self._lines: list[LedgerLineRecord] = []
 
-    def of(
-        self, asked: Mapping[Question, Answers], *, groups: Mapping[Question, frozenset[int]] | None = None
-    ) -> ConsortiumRecord:
+    def of(self, asked: Mapping[Question, Answers]) -> ConsortiumRecord:
         """Return the record of all questions.
-
-        Args:
-            groups: for a question, the tasks that are meant; all that have an answer by default.
 
         Raises:
             ProtocolAbort: a party stopped a round.
         """
-        meant = {question: _within(answers, (groups or {}).get(question)) for question, answers in asked.items()}
-        counts = self._open("counts", {question: _counts(answers) for question, answers in meant.items()})
+        counts = self._open("counts", {question: _counts(answers) for question, answers in asked.items()})
         records, opened = {}, {}
-        for question, answers in meant.items():
+        for question, answers in asked.items():
             partners, tasks = (round(number) for number in counts[question])
-            reason = self._refusal(question, asked[question], answers, partners=partners, tasks=tasks)
+            reason = self._refusal(question, answers, partners=partners, tasks=tasks)
             if reason:
                 records[question] = _suppressed(question, reason)
             else:
@@ -194,20 +191,21 @@ class Release:
             ledger=tuple(self._lines),
         )
 
-    def _refusal(self, question: Question, known: Answers, meant: Answers, *, partners: int, tasks: int) -> str:
+    def _refusal(self, question: Question, answers: Answers, *, partners: int, tasks: int) -> str:
         """Return why the partners keep a question back, empty if they don't; their ledgers then have it."""
         if partners < self._terms.min_partners:
             return f"partners={partners} must be >= {self._terms.min_partners}"
         if tasks < self._terms.min_tasks:
             return f"tasks={tasks} must be >= {self._terms.min_tasks}"
-        cohort = frozenset(self._ledgers)
+        # Whoever has no answer has nothing to keep back: its zeros are the same in every sum.
+        own = {client: answer for client, answer in answers.items() if answer.tasks}
         try:
-            for client, ledger in self._ledgers.items():
-                lineage = lineage_of(question.name, known[client].value)
-                ledger.admit(lineage, cohort=cohort, tasks=meant[client].tasks, round=self._round + 1)
+            for client, answer in own.items():
+                opening = Opening(cohort=tuple(self._ledgers), own=answer.tasks, partners=partners, tasks=tasks)
+                self._ledgers[client].admit(answer.lineages(question), opening, round=self._round + 1)
         except ProtocolAbort:
-            # Whose ledger it was, and how few tasks it would have shown, is what the refusal keeps back.
-            return "a partner's ledger refuses it: with earlier sums it would show too few tasks or partners"
+            # Whose ledger it was, and what the sums would have shown together, is what the refusal keeps back.
+            return "a partner's ledger refuses it: an earlier sum over the same values differs from it"
         return ""
 
     def _open(self, what: str, vectors: Mapping[Question, Mapping[ClientId, Floats]]) -> dict[Question, Floats]:
@@ -238,18 +236,6 @@ class Release:
             for question, part in zip(vectors, parts, strict=True)
         ]
         return dict(zip(vectors, parts, strict=True))
-
-
-def _within(answers: Answers, group: frozenset[int] | None) -> Answers:
-    """Return the answers of the tasks in ``group``."""
-    if group is None:
-        return answers
-    found = {}
-    for client, answer in answers.items():
-        ordered = sorted(answer.tasks)
-        keep = np.array([task in group for task in ordered], dtype=bool)
-        found[client] = Answer(answer.tasks & group, answer.value[keep], answer.resampled[:, keep])
-    return found
 
 
 def _counts(answers: Answers) -> dict[ClientId, Floats]:

@@ -13,6 +13,7 @@ from securefl.chem.dataset import Dataset
 from securefl.config import BaselineConfig, DataConfig, FederationConfig, MetricsConfig, ModelConfig, RunConfig
 from securefl.errors import InputError, ParameterError
 from securefl.evaluation.assess import LEDGERS, PAIRS_FILE, SINGLE_TASK, Entry, assess
+from securefl.evaluation.metric_ledger import OPENED_FILE
 from securefl.evaluation.predictions import load_predictions
 from securefl.evaluation.run import ordered, run
 from securefl.evaluation.unannotated import load_pairs, unannotated_pairs
@@ -106,8 +107,8 @@ def test_an_arm_made_again_is_no_differencing_and_the_ledgers_stay_with_their_ow
     assert records["plaintext"].consortium is not None
     assert again.consortium == records["plaintext"].consortium
     for partner in range(3):
-        content = json.loads((folder / LEDGERS / f"partner-{partner + 1}" / "tasks.json").read_text(encoding="utf-8"))
-        named = {task for groups in content.values() for group in groups for task in group}
+        content = json.loads((folder / LEDGERS / f"partner-{partner + 1}" / OPENED_FILE).read_text(encoding="utf-8"))
+        named = {task for opening in content.values() for task in opening["own"]}
         assert named <= set(dataset.tasks_of(partner).tolist())
 
 

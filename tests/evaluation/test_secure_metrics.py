@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,10 @@ from stand_ins import CountingRng, make_dataset
 from securefl.chem.dataset import TaskKind
 from securefl.errors import AbortReason, InputError, ParameterError, ProtocolAbort
 from securefl.evaluation.comparison import Contest, metric_records
-from securefl.evaluation.metric_ledger import MetricLedger, lineage_of, smallest_cut
+from securefl.evaluation.metric_ledger import OPENED_FILE, MetricLedger, Opening, lineage_of
 from securefl.evaluation.metrics import RMSE
 from securefl.evaluation.secure_metrics import Answer, Answers, Question, Release, Terms, consortium_record, questions
 from securefl.measures import ConsortiumRecord, ReleasedMetricRecord
-from securefl.secagg.policy import Policy
 from securefl.types import ClientId
 
 WORTH = Question(RMSE, "value")
@@ -39,13 +39,11 @@ def noisy_contest(*, noise: float = 0.5) -> Contest:
 
 
 def answers_of(values: Mapping[int, Sequence[float]]) -> Answers:
-    """Return each partner's answers from plain values, tasks numbered on."""
-    found, first = {}, 0
-    for client, own in values.items():
-        tasks = frozenset(range(first, first + len(own)))
-        found[ClientId(client)] = Answer(tasks, np.array(own), np.array([own, own]).reshape(2, len(own)))
-        first += len(own)
-    return found
+    """Return each partner's answers from plain values: client 2's tasks are 200, 201, and so on."""
+    return {
+        ClientId(client): Answer(tuple(range(100 * client, 100 * client + len(own))), np.array(own), np.array([own, own]))
+        for client, own in values.items()
+    }
 
 
 def opened(record: ConsortiumRecord, metric: str, of: str) -> ReleasedMetricRecord:
@@ -106,56 +104,79 @@ def test_the_ledger_has_a_line_for_each_opened_sum() -> None:
         assert line.numbers in (2, 2 + 40 + 120, 2 + 60 + 120)
 
 
-def test_a_group_that_differs_in_few_own_tasks_is_refused_and_nothing_of_it_opened() -> None:
-    values = {client: np.linspace(0.3, 0.9, 8).tolist() for client in (1, 2, 3)}
-    answers = answers_of(values)
-    release = Release(3, rng=CountingRng(), terms=Terms(min_tasks=3))
-    whole = opened(release.of({WORTH: answers}), "RMSE", "value")
-    assert whole.tasks == 24
-    without_one = frozenset(range(24)) - {7}
-    refused = opened(release.of({WORTH: answers}, groups={WORTH: without_one}), "RMSE", "value")
-    # neither whose ledger it was nor how many tasks it would have shown
-    assert refused.reason == "a partner's ledger refuses it: with earlier sums it would show too few tasks or partners"
-    # the control: without the guard the difference of the two sums would be the one task's value
-    mean = opened(Release(3, rng=CountingRng(), terms=Terms(min_tasks=3)).of({WORTH: answers}, groups={WORTH: without_one}),
-                  "RMSE", "value").mean  # fmt: skip
-    assert whole.mean is not None
-    assert mean is not None
-    assert whole.mean.mean * 24 - mean.mean * 23 == pytest.approx(values[1][7], abs=1e-6)
-    halves = frozenset(task for task in range(24) if task % 8 < 4)
-    assert opened(release.of({WORTH: answers}, groups={WORTH: halves}), "RMSE", "value").tasks == 12
+def totals(record: ConsortiumRecord) -> tuple[float, int]:
+    """Return the opened sum of the one question, and its number of tasks."""
+    one = opened(record, "RMSE", "value")
+    assert one.mean is not None
+    assert one.tasks is not None
+    return one.mean.mean * one.tasks, one.tasks
 
 
-def test_three_groups_that_single_a_task_out_together_are_refused() -> None:
-    groups = [frozenset(range(8)), frozenset(range(4)), frozenset({0, 1, 2, 4, 5, 6, 7})]
-    assert smallest_cut(groups[:2]) == frozenset(range(4))
-    assert smallest_cut(groups) == frozenset({3})
-    ledger = MetricLedger([ClientId(i) for i in (1, 2, 3)], Policy.smallest(3), min_tasks=2)
-    lineage, everyone = lineage_of("RMSE: value", np.arange(8.0)), frozenset(ClientId(i) for i in (1, 2, 3))
-    for group in groups[:2]:
-        ledger.admit(lineage, cohort=everyone, tasks=group, round=1)
-    with pytest.raises(ProtocolAbort) as stopped:
-        ledger.admit(lineage, cohort=everyone, tasks=groups[2], round=1)
-    assert stopped.value.reason is AbortReason.DIFFERENCING
-    # the same group again says nothing new; other values are other inputs
-    ledger.admit(lineage, cohort=everyone, tasks=groups[1], round=2)
-    ledger.admit(lineage_of("RMSE: value", np.arange(9.0)), cohort=everyone, tasks=groups[2], round=2)
+@pytest.mark.parametrize("left", [7, 0], ids=["without a task", "without a partner"])
+def test_a_second_sum_over_the_same_values_is_refused_and_nothing_of_it_opened(left: int) -> None:
+    values = {client: np.linspace(0.3, 0.9, 8).tolist() for client in (1, 2, 3, 4)}
+    less = answers_of(values | {1: values[1][:left]})
+    terms = Terms(min_tasks=3)
+    release = Release(4, rng=CountingRng(), terms=terms)
+    whole = release.of({WORTH: answers_of(values)})
+    refused = opened(release.of({WORTH: less}), "RMSE", "value")
+    # neither whose ledger it was nor what the two would have shown
+    assert refused.reason == "a partner's ledger refuses it: an earlier sum over the same values differs from it"
+    assert opened(release.of({WORTH: answers_of(values)}), "RMSE", "value") == opened(whole, "RMSE", "value")
+    # the control: without the ledgers the difference of the two sums is what is in one of them alone
+    second = Release(4, rng=CountingRng(), terms=terms).of({WORTH: less})
+    assert totals(whole)[0] - totals(second)[0] == pytest.approx(sum(values[1][left:]), abs=1e-6)
 
 
-def test_a_cohort_without_one_partner_is_refused_over_the_same_values(tmp_path: Path) -> None:
-    clients = [ClientId(i) for i in range(1, 6)]
-    ledger = MetricLedger(clients, Policy.smallest(5), min_tasks=2, folder=tmp_path)
-    lineage, tasks = lineage_of("RMSE: value", np.arange(4.0)), frozenset(range(4))
-    ledger.admit(lineage, cohort=frozenset(clients), tasks=tasks, round=1)
-    again = MetricLedger(clients, Policy.smallest(5), min_tasks=2, folder=tmp_path)
-    with pytest.raises(ProtocolAbort) as stopped:
-        again.admit(lineage, cohort=frozenset(clients[:4]), tasks=tasks, round=1)
-    assert stopped.value.reason is AbortReason.DIFFERENCING
-    with pytest.raises(ProtocolAbort, match="show 1 own tasks"):
-        again.admit(lineage, cohort=frozenset(clients), tasks=frozenset(range(3)), round=1)
-    (tmp_path / "tasks.json").write_text("[1", encoding="utf-8")
+def contest_of_four(*, withdrawn: bool) -> Contest:
+    """Return a contest with standalone; of a partner that has withdrawn the arm predicts nothing."""
+    dataset = make_dataset(compounds=900, tasks_each=6, partners=4)
+    cells = dataset.activities
+    classes = np.array([task.kind is TaskKind.CLASSIFICATION for task in dataset.tasks])[cells.task]
+    spread = np.random.default_rng(3).normal(0, 0.5, (2, len(cells)))
+    ours, theirs = np.where(classes, 0.5, cells.value + spread).astype(np.float32)
+    ours = np.where(np.isin(cells.task, dataset.tasks_of(2)), np.nan, ours) if withdrawn else 0.9 * ours
+    return Contest(dataset=dataset, arm=[ours], standalone=[theirs], resamples=10)
+
+
+def test_who_withdraws_is_not_the_difference_of_two_releases(tmp_path: Path) -> None:
+    """A gain tells standalone's sum over those who stayed, and standalone's own release has it over all."""
+    terms = Terms(min_tasks=5, ledgers=tmp_path)
+    staying, leaving = contest_of_four(withdrawn=False), contest_of_four(withdrawn=True)
+    alone = Contest(dataset=staying.dataset, arm=staying.standalone, resamples=10)
+    whole = consortium_record(alone, rng=CountingRng(), terms=terms)
+    rest = consortium_record(leaving, rng=CountingRng(), terms=terms)
+    assert opened(rest, "RMSE", "value").released
+    assert "earlier sum over the same values" in opened(rest, "RMSE", "delta").reason
+    # the control: without the ledgers it is the withdrawn partner's own figure
+    control = consortium_record(leaving, rng=CountingRng(), terms=Terms(min_tasks=5))
+    gain = opened(control, "RMSE", "delta")
+    assert gain.mean is not None
+    assert gain.tasks is not None
+    of_others = totals(control)[0] + gain.mean.mean * gain.tasks
+    own = questions(alone)[WORTH][ClientId(3)].value
+    assert totals(whole)[0] - of_others == pytest.approx(own.sum(), abs=1e-5)
+    # and where nobody leaves both are opened
+    both = consortium_record(staying, rng=CountingRng(), terms=terms)
+    assert opened(both, "RMSE", "value").released
+    assert opened(both, "RMSE", "delta").released
+
+
+def test_a_ledger_is_kept_and_takes_the_same_sum_again(tmp_path: Path) -> None:
+    opening = Opening(cohort=tuple(map(ClientId, (1, 2, 3))), own=(4, 5), partners=3, tasks=12)
+    lineage, other = (lineage_of("RMSE: value", np.array(values)) for values in ([0.25, -0.0], [0.25, 0.5]))
+    MetricLedger(tmp_path).admit([lineage], opening, round=1)
+    again = MetricLedger(tmp_path)
+    again.admit([lineage_of("RMSE: value", np.array([0.25 + 1e-9, 0.0]))], opening, round=2)
+    for changed in ({"cohort": opening.cohort[:2]}, {"own": (4, 6)}, {"partners": 2}, {"tasks": 11}):
+        with pytest.raises(ProtocolAbort, match=f"opened with other {next(iter(changed))}") as stopped:
+            again.admit([other, lineage], replace(opening, **changed), round=2)
+        assert stopped.value.reason is AbortReason.DIFFERENCING
+    # nothing of what was refused is on record
+    again.admit([other], replace(opening, tasks=11), round=2)
+    (tmp_path / OPENED_FILE).write_text("[1", encoding="utf-8")
     with pytest.raises(InputError, match="can't be read"):
-        MetricLedger(clients, Policy.smallest(5), min_tasks=2, folder=tmp_path)
+        MetricLedger(tmp_path)
 
 
 def test_what_the_operator_relays_depends_on_no_single_partner() -> None:
