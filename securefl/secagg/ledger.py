@@ -12,7 +12,9 @@ its own; nothing here rests on the operator.
 
 A client knows the sums that it took part in, and three sums can show what no two of them do while no partner was in all three.
 So clients tell each other what they have on record before they open a further sum over the same inputs (:meth:`Ledger.told`,
-:meth:`Ledger.compare`). Under 2t > n + c any two openings have an honest client in common, which tells of the earlier one.
+:meth:`Ledger.compare`). Under 2t > n + c an honest client that released shares for the sum of an earlier round is among the
+signers of any later one, and tells of it. A client whose ledger is lost or put back to an earlier state tells of less: it
+counts among the c. A new run has new ledgers, so it must not begin from a model whose sum was opened for other partners.
 Decryptors hear nothing of each other, so they open the same inputs for one cohort alone (:meth:`Ledger.admit_cohort`): the
 honest one that two openings have in common refuses the second.
 """
@@ -69,11 +71,12 @@ class Ledger:
             ParameterError: the roster has too many subsets to test.
             InputError: ``path`` holds something that is no ledger.
         """
-        self._clients = tuple(sorted(clients))
         self._size = policy.minimum + policy.colluders - 1
         self._rule = rule
         self._path = path
-        self._rows: dict[bytes, list[frozenset[ClientId]]] = {}
+        self._rows = _load(path) if path is not None and path.exists() else {}
+        # Who was in an earlier sum and is on the roster no more is what the difference of the two would show.
+        self._clients = tuple(sorted({*clients, *itertools.chain.from_iterable(self._all())}))
         subsets = math.comb(len(self._clients), self._size)
         if subsets > SUBSET_LIMIT:
             n = len(self._clients)
@@ -81,11 +84,11 @@ class Ledger:
         if path is not None and path.exists():
             self._rows = _load(path)
 
-    def admit(self, lineage: bytes, survivors: frozenset[ClientId], *, round: int) -> None:
-        """Record that the sum of ``survivors`` over the inputs of ``lineage`` is opened; written before it returns.
+    def require(self, lineage: bytes, survivors: frozenset[ClientId], *, round: int) -> None:
+        """Check that the sum of ``survivors`` over the inputs of ``lineage`` may be opened; nothing is recorded.
 
         Raises:
-            ProtocolAbort: DIFFERENCING, with the combination that would expose too few partners; nothing is recorded.
+            ProtocolAbort: DIFFERENCING, with the combination that would expose too few partners.
         """
         earlier = self._rows.get(lineage, [])
         if survivors in earlier:
@@ -94,22 +97,45 @@ class Ledger:
         if found is not None:
             raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=f"sums over the same inputs: {_written(found)}")
         self._apply_rule(survivors, round)
-        self._rows[lineage] = [*earlier, survivors]
+
+    def admit(self, lineage: bytes, survivors: frozenset[ClientId], *, round: int) -> None:
+        """Record that the sum of ``survivors`` over the inputs of ``lineage`` is opened; written before it returns.
+
+        Raises:
+            ProtocolAbort: as :meth:`require`; nothing is recorded.
+            InputError: the file can't be written; nothing is recorded.
+        """
+        self.require(lineage, survivors, round=round)
+        earlier = self._rows.get(lineage, [])
+        if survivors in earlier:
+            return
+        rows = {**self._rows, lineage: [*earlier, survivors]}
         if self._path is not None:
-            content = {key.hex(): [sorted(row) for row in rows] for key, rows in self._rows.items()}
+            content = {key.hex(): [sorted(row) for row in found] for key, found in rows.items()}
             write_durably(self._path, json.dumps(content).encode())
+        # After the disk: what could not be written is written at the next try, and not taken for recorded.
+        self._rows = rows
 
     def admit_cohort(self, lineage: bytes, survivors: frozenset[ClientId], *, round: int) -> None:
         """As :meth:`admit`, for one cohort a lineage: for whoever hears nothing of the sums that others opened.
 
         Raises:
-            ProtocolAbort: DIFFERENCING, another cohort's sum over the inputs of ``lineage`` was opened; nothing is recorded.
+            ProtocolAbort: as :meth:`require_cohort`.
+        """
+        self.require_cohort(lineage, survivors, round=round)
+        self.admit(lineage, survivors, round=round)
+
+    def require_cohort(self, lineage: bytes, survivors: frozenset[ClientId], *, round: int) -> None:
+        """Check what :meth:`admit_cohort` would, and record nothing: what opens nothing in the end must not bind its cohort.
+
+        Raises:
+            ProtocolAbort: DIFFERENCING, another cohort's sum over the inputs of ``lineage`` was opened, or as :meth:`require`.
         """
         for earlier in self._rows.get(lineage, []):
             if earlier != survivors:
                 detail = f"the sum over these inputs was opened for {sorted(earlier)}, not {sorted(survivors)}"
                 raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=detail)
-        self.admit(lineage, survivors, round=round)
+        self.require(lineage, survivors, round=round)
 
     def told(self, lineage: bytes, survivors: frozenset[ClientId]) -> tuple[frozenset[ClientId], ...]:
         """Return the earlier sums that the others must know of before the sum of ``survivors`` over ``lineage`` is opened.
@@ -123,16 +149,22 @@ class Ledger:
                 independent.append(row)
         return tuple(independent[1:])
 
-    def compare(self, survivors: frozenset[ClientId], told: Iterable[frozenset[ClientId]], *, round: int) -> None:
-        """Check the sum of ``survivors`` with what all its clients together told of earlier sums; nothing is recorded.
+    def compare(
+        self, survivors: frozenset[ClientId], told: Mapping[ClientId, Sequence[frozenset[ClientId]]], *, round: int
+    ) -> None:
+        """Check the sum of ``survivors`` with what its clients told of earlier sums; nothing is recorded.
+
+        Whether one of them made a sum up can't be seen here, so the refusal names all who told of any: the transcript shows
+        which rounds there were, and of a sum that was opened all who helped to open it should have told.
 
         Raises:
-            ProtocolAbort: DIFFERENCING, with the combination that would expose too few partners.
+            ProtocolAbort: DIFFERENCING, with the combination that would expose too few partners, and who told.
         """
-        rows = sorted(set(told), key=sorted)
+        rows = sorted(set(itertools.chain.from_iterable(told.values())), key=sorted)
         found = self._combination([*rows, survivors], self._size) if rows else None
         if found is not None:
-            detail = f"sums that no client has all of: {_written(found)}"
+            tellers = sorted(client for client, sums in told.items() if sums)
+            detail = f"sums that no client has all of: {_written(found)}; told by {tellers}"
             raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=detail)
 
     def exposure(self, models: Mapping[bytes, FloatVector] | None = None) -> Exposure:

@@ -123,6 +123,28 @@ def test_it_survives_a_restart_and_a_refusal_records_nothing(tmp_path: Path) -> 
         make(path=path)
 
 
+def test_what_could_not_be_written_is_not_taken_for_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disc stops the round; with room again the same sum is opened, and a restart still knows of it."""
+    path = tmp_path / "ledger.json"
+    ledger, everybody = make(path=path), cohort(1, 2, 3, 4, 5, 6)
+
+    def full(path: Path, content: bytes) -> None:
+        raise InputError(f"can't write {path}: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("securefl.secagg.ledger.write_durably", full)
+        with pytest.raises(InputError, match="No space"):
+            ledger.admit(SAME, everybody, round=1)
+    ledger.admit(SAME, everybody, round=2)
+    refused(make(path=path), cohort(1, 2, 3, 4, 5))
+
+
+def test_who_is_on_the_roster_no_more_is_still_seen_in_the_difference(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    make(path=path).admit(SAME, cohort(1, 2, 3, 4, 5, 6), round=1)
+    assert "partner 6" in refused(make(5, path=path), cohort(1, 2, 3, 4, 5))
+
+
 def test_a_roster_with_too_many_subsets_is_refused() -> None:
     with pytest.raises(ParameterError, match="subsets of 4 of 100"):
         Ledger(cohort(*range(1, 101)), Policy.smallest(100, minimum=4))

@@ -227,7 +227,10 @@ class Masked:
                 raise channel.abort(AbortReason.MALFORMED, sender, f"input of {envelope.payload_size} bytes, not {size}")
         # Equal model, equal inputs: a re-run of a round with other survivors must not show a few partners' difference.
         lineage = channel.context.model_hash
-        member.ledger.admit(lineage, survivors, round=channel.context.round)
+        member.ledger.require(lineage, survivors, round=channel.context.round)
+        if member.roster.neighbours:
+            # On a ring fewer than t may release: there the signers are those whom two openings have in common.
+            member.ledger.admit(lineage, survivors, round=channel.context.round)
         signed = Signed(survivors, member.ledger.told(lineage, survivors))
         sent = member.write(Phase.CONSISTENCY, [signed.encode()], self.answered.sent.digest, view)
         later = Checked(member, self.held, self.check, survivors, Answered(view, sent, _digests(envelopes)))
@@ -253,9 +256,11 @@ class Checked:
         envelopes = member.collect(inbound, Phase.UNMASK, self.answered)
         signed = read_signed(channel, envelopes, member.roster.clients, self.survivors)
         member.require(len(envelopes))
-        told = itertools.chain.from_iterable(one.earlier for one in signed)
+        told = {sender: one.earlier for sender, one in signed.items()}
         member.ledger.compare(self.survivors, told, round=channel.context.round)
-        # Written down before it is answered: a client set back to this state still refuses a second request.
+        # Both written down before the answer: a client set back to this state still refuses a second request. Not earlier:
+        # a partner that signs and then stops must not bind the others to its presence by a sum that nobody could open.
+        member.ledger.admit(channel.context.model_hash, self.survivors, round=channel.context.round)
         member.journal.answer(channel.context.round, view)
         payload = [encode_released(self._release(owner) for owner in self.held)]
         sent = member.write(Phase.UNMASK, payload, self.answered.sent.digest, view)

@@ -203,19 +203,19 @@ def open_bundle(channel: Channel, inbound: bytes, asks: Phase) -> dict[ClientId,
 
 def read_signed(
     channel: Channel, envelopes: Mapping[ClientId, Envelope], roster: frozenset[ClientId], survivors: frozenset[ClientId]
-) -> list[Signed]:
+) -> dict[ClientId, Signed]:
     """Return what each client signed in the consistency round; everybody must have signed the same ``survivors``.
 
     Raises:
         ProtocolAbort: MALFORMED or INCONSISTENT_SURVIVORS, naming the client.
     """
-    found = []
+    found = {}
     for sender, envelope in envelopes.items():
         with channel.decoding(sender):
             signed = Signed.decode(envelope.content, roster)
         if signed.survivors != survivors:
             raise channel.abort(AbortReason.INCONSISTENT_SURVIVORS, sender)
-        found.append(signed)
+        found[sender] = signed
     return found
 
 
