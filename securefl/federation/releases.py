@@ -145,5 +145,5 @@ def aggregated(results: list[RoundResult], *, warnings: tuple[str, ...]) -> Aggr
         quantization_bound=max(result.quantization_bound for result in results),
         clipped=sum(result.clipped for result in results),
         costs=RoundCost(**median),
-        warnings=warnings,
+        warnings=tuple(dict.fromkeys((*warnings, *(warning for result in results for warning in result.warnings)))),
     )

@@ -11,7 +11,7 @@ run: keys, roster, and the scheme of each round.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
@@ -64,13 +64,14 @@ class OpenedSum:
 
     ``total`` has shape (d,): int64 for exact schemes, float64 for approximate ones (CKKS). ``error_bound`` is the most
     that a coordinate can differ from the exact integer sum, in steps: 0.0 for exact schemes. ``tags`` are the opened linear
-    tags of a verifiable sum, which clients check it against.
+    tags of a verifiable sum, which clients check it against. ``refused`` says why decryptors' answers were left out.
     """
 
     total: NDArray[np.int64] | NDArray[np.float64]
     survivors: frozenset[ClientId]
     error_bound: float = 0.0
     tags: tuple[int, ...] = ()
+    refused: Mapping[ClientId, str] = field(default_factory=dict)
 
 
 ClientStep: TypeAlias = "Continue[ClientState, bytes] | Finished[None]"

@@ -13,8 +13,9 @@
 
 Guarantees, given that the decryptors that must answer do not all collude with the operator: the operator, and any partners
 with it, learn the sum over at least ``minimum`` survivors and the error that the scheme states, nothing else about honest
-vectors. NOT protected: robustness (one bad ciphertext ends the round and names its sender), the correctness of a dishonest
-partner's value, and a single decryptor's honesty where the configuration is named ``single-decryptor``.
+vectors. A bad answer is left out and its sender named, as long as enough good ones are there. NOT protected: robustness
+against partners (one bad ciphertext ends the round and names its sender), the correctness of a dishonest partner's value, and
+a single decryptor's honesty where the configuration is named ``single-decryptor``.
 
 This replaces the shared decryption key of common toolkits, where any client and the operator can open every single update.
 """
@@ -22,12 +23,12 @@ This replaces the shared decryption key of common toolkits, where any client and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 from securefl.crypto.signature import SigningKey
-from securefl.errors import AbortReason, DecodeError, TooFewClients, VerificationError
+from securefl.errors import AbortReason, DecodeError, ProtocolAbort, TooFewClients, VerificationError
 from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, ServerState
 from securefl.secagg.committed_messages import (
     Commitment,
@@ -228,22 +229,41 @@ class Opening:
     bodies: Bodies = field(repr=False)
 
     def next(self, inbound: Mapping[ClientId, bytes]) -> Finished[OpenedSum]:
-        """Combine the answers.
+        """Combine as many answers as must be; a bad one is left out and its sender named where another stands in for it.
 
         Raises:
-            ProtocolAbort: too few decryptors answered, an answer is refused, or what they open is no vector.
+            ProtocolAbort: too few decryptors answered well (the first bad one is named), or what they open is no vector.
         """
-        if len(inbound) < self.terms.answers:
-            raise TooFewClients(round=self.terms.channel.context.round, have=len(inbound), need=self.terms.answers)
-        request = request_hash(self.commitments, frozenset(self.bodies))
-        chosen = sorted(inbound)[: self.terms.answers]
-        answers = {sender: read_answer(self.terms, sender, inbound[sender], request=request) for sender in chosen}
+        terms, request = self.terms, request_hash(self.commitments, frozenset(self.bodies))
+        answers, refused = read_answers(terms, inbound, request=request)
+        while len(answers) >= terms.answers:
+            chosen = {sender: answers[sender] for sender in sorted(answers)[: terms.answers]}
+            try:
+                opened = self.cipher.combine(chosen, self.bodies, self.commitments.length)
+            except BadAnswerError as error:
+                del answers[error.party]
+                refused[error.party] = terms.channel.abort(AbortReason.BAD_SHARE, error.party, str(error))
+            except DecodeError as error:
+                raise terms.channel.abort(AbortReason.BAD_CIPHERTEXT, None, str(error)) from error
+            else:
+                return Finished(replace(opened, refused={sender: str(why) for sender, why in refused.items()}))
+        for why in refused.values():
+            raise why
+        raise TooFewClients(round=terms.channel.context.round, have=len(answers), need=terms.answers)
+
+
+def read_answers(
+    terms: Terms, inbound: Mapping[ClientId, bytes], *, request: bytes
+) -> tuple[dict[ClientId, memoryview], dict[ClientId, ProtocolAbort]]:
+    """Return the decryptors' answers to ``request``, and why others are refused, both by who sent them."""
+    answers: dict[ClientId, memoryview] = {}
+    refused: dict[ClientId, ProtocolAbort] = {}
+    for sender, message in inbound.items():
         try:
-            return Finished(self.cipher.combine(answers, self.bodies, self.commitments.length))
-        except BadAnswerError as error:
-            raise self.terms.channel.abort(AbortReason.BAD_SHARE, error.party, str(error)) from error
-        except DecodeError as error:
-            raise self.terms.channel.abort(AbortReason.BAD_CIPHERTEXT, None, str(error)) from error
+            answers[sender] = read_answer(terms, sender, message, request=request)
+        except ProtocolAbort as error:
+            refused[sender] = error
+    return answers, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +287,11 @@ class Waiting:
         context = self.terms.channel.context
         self.party.journal.begin(context.round)
         self.party.journal.answer(context.round, request.hash)
-        if self.party.ledger is not None:
-            # Equal model, equal inputs: another cohort's sum could show a few partners beside what other decryptors opened.
-            self.party.ledger.admit_cohort(context.model_hash, frozenset(request.uploads), round=context.round)
         bodies = {sender: one.body for sender, one in request.uploads.items()}
+        lineage, ledger = context.model_hash, self.party.ledger
+        if ledger is not None:
+            # Equal model, equal inputs: another cohort's sum could show a few partners beside what other decryptors opened.
+            ledger.require_cohort(lineage, frozenset(bodies), round=context.round)
         try:
             body = self.opener.open(bodies, request.commitments.length, rng=self.rng)
         except BadCiphertextError as error:
@@ -278,6 +299,9 @@ class Waiting:
         except DecodeError as error:
             # Every ciphertext was well formed, their sum is not: a partner encrypted values outside their range.
             raise self.terms.channel.abort(AbortReason.BAD_CIPHERTEXT, None, str(error)) from error
+        if ledger is not None:
+            # Not before: a spoilt request opened nothing, and the cohort without the partner who spoilt it may go on.
+            ledger.admit_cohort(lineage, frozenset(bodies), round=context.round)
         message = encode_answer(self.terms, self.me, self.party.signer, request=request.hash, body=body)
         return Continue(Answered(self.terms, self.cipher, request.hash, message), message)
 

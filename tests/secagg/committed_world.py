@@ -20,6 +20,8 @@ from securefl.secagg.committed_messages import (
     Commitment,
     CommitmentList,
     Upload,
+    commit,
+    encode_request,
     list_commitments,
     read_commitment,
     read_upload,
@@ -107,6 +109,18 @@ def replaced(play: Play, me: ClientId, body: bytes) -> dict[ClientId, Upload]:
     uploads = play.uploads()
     message = upload(terms, listed.by_sender[me], play.scheme.parties[me].signer, commitments=listed, body=body)
     return {**uploads, me: Upload(me, memoryview(body), message)}
+
+
+def spoilt(play: Play, me: ClientId, body: bytes) -> bytes:
+    """The request with client ``me``'s ciphertexts ``body``, to which it commits as it should."""
+    terms, signer = play.scheme.terms, play.scheme.parties[me].signer
+    own = commit(terms, me, signer, length=LENGTH, body=body)
+    play.commits[me] = own.encoded
+    listed = play.commitments()
+    steps = {one: play.clients[one].next(listed.encoded) for one in CLIENTS if one != me}
+    uploads = {one: step.outbound for one, step in steps.items() if isinstance(step, Continue)}
+    uploads[me] = upload(terms, own, signer, commitments=listed, body=body)
+    return encode_request(listed, {one: Upload(one, memoryview(b""), message) for one, message in uploads.items()})
 
 
 def forge(play: Play, own: Commitment, value: bytes) -> Commitment:

@@ -133,7 +133,14 @@ class World:
 
     def run(self, silent: Callable[[int, ClientId], bool] = lambda step, member: False) -> OpenedSum:
         """Let the honest operator open the sum; ``silent`` says which decryptor does not answer in which step."""
-        step = self.operator()
+        return self.finish(self.operator(), silent)
+
+    def finish(
+        self,
+        step: Continue[ServerState, Mapping[ClientId, bytes]],
+        silent: Callable[[int, ClientId], bool] = lambda step, member: False,
+    ) -> OpenedSum:
+        """Let the honest operator go on from ``step``, the first that ``silent`` counts."""
         for number in itertools.count():
             said = {
                 member: self.ask(member, message)

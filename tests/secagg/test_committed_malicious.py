@@ -19,6 +19,7 @@ from committed_world import (
     forge,
     replaced,
     rounds,
+    spoilt,
     start,
 )
 from stand_ins import CountingRng
@@ -148,35 +149,29 @@ def test_malformed_ciphertexts_of_a_dishonest_partner_name_it(name: str) -> None
     good = bytes(start(setup).uploads()[CLIENTS[3]].body)
     for body in (b"", good[:-1], good[: len(good) // 2], bytes(len(good)), b"\xff" * len(good), good + b"\0"):
         play = start(setup)
-        terms, me = play.scheme.terms, CLIENTS[3]
-        rubbish = commit(terms, me, play.scheme.parties[me].signer, length=LENGTH, body=body)
-        play.commits[me] = rubbish.encoded
-        listed = play.commitments()
-        bodies = {one: play.clients[one] for one in CLIENTS if one != me}
-        messages = {one: state.next(listed.encoded) for one, state in bodies.items()}
-        uploads = {one: step.outbound for one, step in messages.items() if isinstance(step, Continue)}
-        uploads[me] = upload(terms, rubbish, play.scheme.parties[me].signer, commitments=listed, body=body)
-        request = encode_request(listed, {one: Upload(one, memoryview(b""), message) for one, message in uploads.items()})
+        request = spoilt(play, CLIENTS[3], body)
         with pytest.raises(ProtocolAbort) as caught:
             ask(play, request)
         assert caught.value.reason in (AbortReason.BAD_CIPHERTEXT, AbortReason.MALFORMED)
-        assert caught.value.reason is AbortReason.MALFORMED or caught.value.party == me
+        assert caught.value.reason is AbortReason.MALFORMED or caught.value.party == CLIENTS[3]
+
+
+def test_a_spoilt_request_binds_nobody_to_the_partner_who_spoilt_it(setup: Any) -> None:
+    """It opened nothing: the others may go on from the same model without that partner."""
+    model, cheat = b"spoilt".ljust(32), CLIENTS[3]
+    play = start(setup, model=model)
+    request = spoilt(play, cheat, bytes(len(play.uploads()[cheat].body)))
+    aborts(AbortReason.BAD_CIPHERTEXT, partial(ask, play, request), party=cheat)
+    play = start(setup, model=model)
+    ask(play, encode_request(play.commitments(), {me: one for me, one in play.uploads().items() if me != cheat}))
 
 
 def test_well_formed_ciphertexts_whose_sum_is_no_vector_end_the_round() -> None:
     """A dishonest partner encrypts a plaintext beyond the top slot: nobody can tell whose it was, the round ends."""
     play = start(SETUPS["paillier"]())
     cipher: Any = play.scheme.cipher
-    terms, me, signer = play.scheme.terms, CLIENTS[4], play.scheme.parties[CLIENTS[4]].signer
-    body = cipher.encrypt_packed([1 << (32 * cipher.packing.slots)], me=me, rng=CountingRng())
-    own = commit(terms, me, signer, length=LENGTH, body=body)
-    play.commits[me] = own.encoded
-    listed = play.commitments()
-    steps = {one: play.clients[one].next(listed.encoded) for one in CLIENTS[:4]}
-    messages = {one: step.outbound for one, step in steps.items() if isinstance(step, Continue)}
-    messages[me] = upload(terms, own, signer, commitments=listed, body=body)
-    request = encode_request(listed, {one: Upload(one, memoryview(b""), message) for one, message in messages.items()})
-    aborts(AbortReason.BAD_CIPHERTEXT, partial(ask, play, request))
+    body = cipher.encrypt_packed([1 << (32 * cipher.packing.slots)], me=CLIENTS[4], rng=CountingRng())
+    aborts(AbortReason.BAD_CIPHERTEXT, partial(ask, play, spoilt(play, CLIENTS[4], body)))
 
 
 @pytest.mark.parametrize("change", ["run", "round", "model", "roster"])

@@ -16,11 +16,12 @@ from securefl.federation import protocols
 from securefl.quantize import Quantizer
 from securefl.secagg import run_round
 from securefl.secagg.base import DECRYPTOR_BASE, ClientState, Continue, Finished, RoundContext, ServerState
-from securefl.secagg.committed import BadAnswerError, CommittedScheme, Opening
+from securefl.secagg.committed import BadAnswerError, Bodies, CommittedScheme, Opening
 from securefl.secagg.committed_messages import encode_answer, read_answer, request_hash
+from securefl.secagg.paillier_cipher import ThresholdOpener
 from securefl.secagg.paillier_sum import PaillierOptions, ThresholdSetup, set_up, shipped_options
 from securefl.secagg.policy import Policy
-from securefl.types import ClientId, SystemRng
+from securefl.types import ClientId, Rng, SystemRng
 
 CLIENTS = tuple(ClientId(i) for i in range(1, 6))
 DECRYPTORS = tuple(ClientId(DECRYPTOR_BASE + i) for i in range(1, 6))
@@ -82,7 +83,7 @@ def test_four_of_five_decryptors_are_enough_and_three_are_not() -> None:
         assert opened.result.total.tolist() == [5, 10, 15, 20]
 
 
-def test_a_decryptor_that_lies_is_named() -> None:
+def test_a_decryptor_that_lies_is_named_and_left_out_where_enough_others_answered() -> None:
     scheme, state, requests, decryptors = to_the_request()
     assert isinstance(state, Opening)
     answers = answers_of(decryptors, requests)
@@ -93,11 +94,41 @@ def test_a_decryptor_that_lies_is_named() -> None:
         forged = bytearray(payload)
         forged[change] ^= 1
         message = encode_answer(terms, liar, scheme.parties[liar].signer, request=named, body=bytes(forged))
+        assert_left_out(state, {**answers, liar: message}, liar)
         with pytest.raises(ProtocolAbort) as caught:
-            state.next({**answers, liar: message})
+            state.next({me: answer for me, answer in {**answers, liar: message}.items() if me != DECRYPTORS[4]})
         assert (caught.value.reason, caught.value.party) == (AbortReason.BAD_SHARE, liar)
+    stranger = encode_answer(terms, liar, scheme.parties[DECRYPTORS[0]].signer, request=named, body=payload)
+    for message in (b"rubbish", answers[liar][:-1], answers[DECRYPTORS[0]], stranger):
+        assert_left_out(state, {**answers, liar: message}, liar)
     message = encode_answer(terms, liar, scheme.parties[liar].signer, request=named, body=payload)
-    assert isinstance(state.next({**answers, liar: message}), Finished)
+    opened = state.next({**answers, liar: message})
+    assert isinstance(opened, Finished)
+    assert not opened.result.refused
+
+
+def assert_left_out(state: Opening, answers: dict[ClientId, bytes], liar: ClientId) -> None:
+    opened = state.next(answers).result
+    assert opened.total.tolist() == [5, 10, 15, 20]
+    assert list(opened.refused) == [liar]
+
+
+def test_a_round_says_whose_answer_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ThresholdOpener.open
+
+    def lies(self: ThresholdOpener, bodies: Bodies, length: int, *, rng: Rng) -> bytes:
+        body = bytearray(honest(self, bodies, length, rng=rng))
+        body[-1] ^= self.share.index == 2
+        return bytes(body)
+
+    monkeypatch.setattr(ThresholdOpener, "open", lies)
+    updates = {me: np.full(3, 0.5) for me in CLIENTS}
+    result = run_round(
+        setup(), updates, weights=dict.fromkeys(CLIENTS, 1), round=next(_rounds), model_hash=b"l" * 32, rng=SystemRng(),
+        quantizer=QUANTIZER,
+    )  # fmt: skip
+    assert result.weight == 5
+    assert [warning for warning in result.warnings if "left out" in warning and "party 1002: share does not verify" in warning]
 
 
 def _proof_size() -> int:

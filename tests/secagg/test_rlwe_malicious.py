@@ -16,6 +16,7 @@ from rlwe_world import (
     answer_message,
     make_setup,
     make_world,
+    sum_of,
 )
 from stand_ins import CountingRng
 
@@ -180,7 +181,7 @@ def test_a_wrong_share_is_caught_and_nobody_is_named(world: World) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff" * 53_248])
-def test_a_malformed_answer_names_its_sender(world: World, body: bytes) -> None:
+def test_a_malformed_answer_names_its_sender_and_another_set_opens_the_sum(world: World, body: bytes) -> None:
     step = world.operator()
     onward = step.state.next({member: world.ask(member, message) for member, message in step.outbound.items()})
     assert isinstance(onward, Continue)
@@ -189,7 +190,13 @@ def test_a_malformed_answer_names_its_sender(world: World, body: bytes) -> None:
     view = hashlib.sha256(onward.outbound[cheat][1:]).digest()
     genesis = world.scheme.terms.channel.genesis(cheat)
     forged = world.scheme.decryptor(cheat, rng=CountingRng()).sign(ANSWER, previous=genesis, view=view, payload=body)
-    aborts(AbortReason.BAD_SHARE, lambda: onward.state.next({**answers, cheat: forged}), party=cheat)
+    again = onward.state.next({**answers, cheat: forged})
+    assert isinstance(again, Continue)
+    assert sorted(again.outbound) == [member for member in DECRYPTORS if member != cheat]
+    aborts(AbortReason.BAD_SHARE, lambda: world.finish(again, lambda step, member: member == DECRYPTORS[4]), party=cheat)
+    opened = world.finish(again)
+    assert opened.total.tolist() == sum_of(CLIENTS)
+    assert list(opened.refused) == [cheat]
 
 
 def test_an_encryption_of_zero_that_was_not_committed_is_refused(world: World) -> None:

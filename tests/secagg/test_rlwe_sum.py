@@ -164,12 +164,28 @@ def test_a_retry_gets_the_same_bytes_whatever_bundle_is_shown(world: World) -> N
 def test_sums_over_one_model_that_differ_by_one_partner_are_refused() -> None:
     own = make_setup()
     world = make_world(own)
-    world.ask(DECRYPTORS[0], world.request())
+    world.run()
+    second = without_the_last(own, world)
+    aborts(AbortReason.DIFFERENCING, lambda: second.ask(DECRYPTORS[0], second.request()))
+
+
+def test_a_sum_that_too_few_decryptors_answered_for_binds_nobody() -> None:
+    """Nothing was opened: the others may go on from the same model without a partner; afterwards the first sum is refused."""
+    own = make_setup()
+    world = make_world(own)
+    silent = DECRYPTORS[0]
+    bundle = world.agree(world.request())
+    second = without_the_last(own, world)
+    assert second.run().total.tolist() == [0] * LENGTH
+    aborts(AbortReason.DIFFERENCING, lambda: world.ask(silent, answer_message(bundle)))
+
+
+def without_the_last(own: RlweSetup, world: World) -> World:
+    """The next round on the same model, without the last partner."""
     context = world.scheme.terms.channel.context
     again = own.round(replace(context, round=context.round + 1))
     zero = np.zeros(LENGTH, np.uint32)
-    second = World(again, {me: again.cipher.encrypt(zero, me=me, rng=CountingRng(me)) for me in CLIENTS[:4]})
-    aborts(AbortReason.DIFFERENCING, lambda: second.ask(DECRYPTORS[0], second.request()))
+    return World(again, {me: again.cipher.encrypt(zero, me=me, rng=CountingRng(me)) for me in CLIENTS[:4]})
 
 
 @pytest.mark.statistical

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -79,6 +79,7 @@ class Sum:
     """The sum that this decryptor agreed to open: its name, its keyed halves, and who opens it."""
 
     request: bytes
+    cohort: frozenset[ClientId]
     length: int
     attempt: Attempt
     keyed: Residues = field(repr=False)
@@ -109,17 +110,16 @@ class Waiting:
         request = read_request(terms, content, maximum_body=party.cipher.maximum_body)
         self._require_epoch()
         bodies = {sender: one.body for sender, one in request.uploads.items()}
-        length = request.commitments.length
+        length, context = request.commitments.length, terms.channel.context
+        if party.ledger is not None:
+            # Equal model, equal inputs: another cohort's sum could show a few partners beside what other decryptors opened.
+            party.ledger.require_cohort(context.model_hash, frozenset(bodies), round=context.round)
         try:
             keyed = party.cipher.sum_half(bodies, Half.KEYED, length)
         except BadCiphertextError as error:
             raise terms.channel.abort(AbortReason.BAD_CIPHERTEXT, error.party, str(error)) from error
-        opened = Sum(request=request.hash, length=length, attempt=attempt, keyed=keyed)
-        party.journal.agree(terms.channel.context.round, request.hash, attempt, attempts=party.cipher.budget.attempts)
-        if party.ledger is not None:
-            # Equal model, equal inputs: another cohort's sum could show a few partners beside what other decryptors opened.
-            context = terms.channel.context
-            party.ledger.admit_cohort(context.model_hash, frozenset(request.uploads), round=context.round)
+        opened = Sum(request=request.hash, cohort=frozenset(bodies), length=length, attempt=attempt, keyed=keyed)
+        party.journal.agree(context.round, request.hash, attempt, attempts=party.cipher.budget.attempts)
         return Continue(Agreed(party, opened), self._agreement(opened))
 
     def _require_epoch(self) -> None:
@@ -218,10 +218,7 @@ class Zeroed:
         except BadCiphertextError as error:
             raise channel.abort(AbortReason.BAD_CIPHERTEXT, error.party, str(error)) from error
         cipher.budget.ring.add(keyed, self.opened.keyed)
-        opened = Sum(
-            request=self.opened.request, length=self.opened.length, attempt=self.opened.attempt, keyed=keyed
-        )  # fmt: skip
-        return answer(self.party, opened, hashlib.sha256(bundle).digest())
+        return answer(self.party, replace(self.opened, keyed=keyed), hashlib.sha256(bundle).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,15 +271,22 @@ def read_zeros(
 
 
 def answer(party: Decryptor, opened: Sum, view: bytes) -> Continue[ClientState, bytes]:
-    """Answer for ``opened``, bound to the bundle ``view``; the answer is on disk before it is returned."""
+    """Answer for ``opened``, bound to the bundle ``view``; the answer is on disk before it is returned.
+
+    Raises:
+        ProtocolAbort: DIFFERENCING, another cohort's sum over the same model was answered for.
+    """
     terms, number = party.terms, opened.attempt.number
-    round = terms.channel.context.round
-    message = party.journal.kept(round, number, Kept.ANSWER)
+    context = terms.channel.context
+    message = party.journal.kept(context.round, number, Kept.ANSWER)
     if message is None:
+        if party.ledger is not None:
+            # Not before: agreements alone open nothing, and another cohort may go on where too few decryptors answered.
+            party.ledger.admit_cohort(context.model_hash, opened.cohort, round=context.round)
         body = masked_answer(party, opened, view)
         genesis = terms.channel.genesis(party.key.me)
         message = party.sign(ANSWER, previous=genesis, view=view, payload=body)
-        party.journal.keep(round, number, Kept.ANSWER, message)
+        party.journal.keep(context.round, number, Kept.ANSWER, message)
     return Continue(Answered(party, message), message)
 
 

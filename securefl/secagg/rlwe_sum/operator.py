@@ -1,8 +1,8 @@
 """The operator's side of an opening: it chooses a set of decryptors, relays, and combines. It holds no key.
 
-A decryptor that does not answer ends the attempt: the next one goes to another set, with fresh encryptions of zero from all
-of its members, and the sum stays the same. An operator that lies about who answered gets another masked and smudged answer,
-which the noise budget counts; after the last attempt the round is lost.
+A decryptor that does not answer, or whose answer is malformed by itself, ends the attempt: the next one goes to another set,
+with fresh encryptions of zero from all of its members, and the sum stays the same. An operator that lies about who answered
+gets another masked and smudged answer, which the noise budget counts; after the last attempt the round is lost.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from securefl.errors import AbortReason, DecodeError, TooFewClients
+from securefl.errors import AbortReason, DecodeError, ProtocolAbort, TooFewClients
 from securefl.secagg.base import Continue, Finished, OpenedSum, ServerState
 from securefl.secagg.codec import u8, u64
-from securefl.secagg.committed import BadAnswerError, BadCiphertextError
-from securefl.secagg.committed_messages import Request, Terms, encode_request, read_answer
+from securefl.secagg.committed import BadAnswerError, BadCiphertextError, read_answers
+from securefl.secagg.committed_messages import Request, Terms, encode_request
 from securefl.secagg.rlwe_sum.cipher import RlweCipher
 from securefl.secagg.rlwe_sum.decryptor import read_agreements, read_zeros
 from securefl.secagg.rlwe_sum.messages import ZERO, Asks, Attempt, Expected, encode_bundle
@@ -27,21 +27,26 @@ Relay: TypeAlias = "Continue[ServerState, Mapping[ClientId, bytes]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What the operator holds while a sum is opened; ``silent`` are decryptors that did not answer."""
+    """What the operator holds while a sum is opened: decryptors that did not answer (``silent``), or not well (``refused``)."""
 
     terms: Terms
     cipher: RlweCipher
     request: Request = field(repr=False)
     attempt: Attempt = field(default_factory=Attempt)
     silent: frozenset[ClientId] = frozenset()
+    refused: Mapping[ClientId, ProtocolAbort] = field(default_factory=dict)
 
     def ask(self) -> Relay:
-        """Begin the next attempt with the first ``threshold`` decryptors that are not known to be silent.
+        """Begin the next attempt with the first ``threshold`` decryptors that are neither silent nor refused.
 
         Raises:
-            ProtocolAbort: NO_ATTEMPT_LEFT, or fewer decryptors than the threshold are left.
+            ProtocolAbort: NO_ATTEMPT_LEFT, or fewer decryptors than the threshold are left; why the first was refused, if any.
         """
-        number, left = self.attempt.number + 1, [one for one in self.terms.decryptors if one not in self.silent]
+        gone = self.silent.union(self.refused)
+        number, left = self.attempt.number + 1, [one for one in self.terms.decryptors if one not in gone]
+        if number > self.cipher.budget.attempts or len(left) < self.terms.answers:
+            for why in self.refused.values():
+                raise why
         if number > self.cipher.budget.attempts:
             raise self.terms.channel.abort(AbortReason.NO_ATTEMPT_LEFT, None, f"attempts={self.cipher.budget.attempts}")
         if len(left) < self.terms.answers:
@@ -65,6 +70,10 @@ class Opening:
     def again(self, missing: frozenset[ClientId]) -> Relay:
         """Begin another attempt without ``missing``."""
         return replace(self, silent=self.silent | missing).ask()
+
+    def without(self, refused: Mapping[ClientId, ProtocolAbort]) -> Relay:
+        """Begin another attempt without those whose answers were ``refused``."""
+        return replace(self, refused={**self.refused, **refused}).ask()
 
     def relay(self, asks: Asks, bundle: bytes) -> Mapping[ClientId, bytes]:
         """Return ``bundle`` for every member of the set."""
@@ -129,25 +138,28 @@ class AskedToAnswer:
     zeros: Mapping[ClientId, memoryview] = field(repr=False)
 
     def next(self, inbound: Mapping[ClientId, bytes]) -> Relay | Finished[OpenedSum]:
-        """Combine the answers; without all of them, try another set.
+        """Combine the answers; without all of them, or with a malformed one, try another set.
 
         Raises:
-            ProtocolAbort: BAD_SHARE, an answer is malformed (its sender is named) or the sum of all is outside the noise bound
-                (nobody is named: no answer carries a proof); BAD_CIPHERTEXT; or no attempt is left.
+            ProtocolAbort: BAD_SHARE, the sum of all answers is outside the noise bound (nobody is named: no answer carries a
+                proof); BAD_CIPHERTEXT; or no attempt or too few decryptors are left (the first malformed answer is named).
         """
         opening = self.opening
         missing = opening.missing(inbound)
         if missing:
             return opening.again(missing)
         terms, channel = opening.terms, opening.terms.channel
-        answers = {sender: read_answer(terms, sender, message, request=self.view) for sender, message in inbound.items()}
+        answers, refused = read_answers(terms, inbound, request=self.view)
+        if refused:
+            return opening.without(refused)
         survivors = {sender: one.body for sender, one in opening.request.uploads.items()}
         try:
             opened = opening.cipher.combine(answers, {**survivors, **self.zeros}, opening.request.commitments.length)
         except BadAnswerError as error:
-            raise channel.abort(AbortReason.BAD_SHARE, error.party, str(error)) from error
+            return opening.without({error.party: channel.abort(AbortReason.BAD_SHARE, error.party, str(error))})
         except BadCiphertextError as error:
             raise channel.abort(AbortReason.BAD_CIPHERTEXT, error.party, str(error)) from error
         except DecodeError as error:
             raise channel.abort(AbortReason.BAD_SHARE, None, str(error)) from error
-        return Finished(replace(opened, survivors=frozenset(survivors)))
+        told = {sender: str(why) for sender, why in opening.refused.items()}
+        return Finished(replace(opened, survivors=frozenset(survivors), refused=told))
