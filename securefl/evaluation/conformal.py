@@ -87,9 +87,10 @@ def half_width(calibration: Calibration, *, error_rate: float) -> float:
 
 
 def conformal_records(contest: Contest, unannotated: Unannotated | None = None) -> tuple[ConformalRecord, ...]:
-    """Return efficiency and validity on the fold's measured cells, and efficiency on unannotated pairs where there are some."""
+    """Return efficiency and validity on the fold's measured cells, and efficiency on unannotated pairs; of judged tasks."""
     cells = contest.dataset.activities
-    measured = contest.dataset.fold[cells.compound] == contest.fold
+    judged = np.array([task.judged for task in contest.dataset.tasks])
+    measured = judged[cells.task] & (contest.dataset.fold[cells.compound] == contest.fold)
     for prediction in (*contest.arm, *contest.standalone):
         measured &= counted(cells.value, prediction, cells.relation)
     rows = np.flatnonzero(measured)

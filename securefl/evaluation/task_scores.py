@@ -52,9 +52,9 @@ class TaskScores:
 
 
 def main_metric(dataset: Dataset) -> Metric:
-    """Return the metric by which arms are compared: R2 about the training mean if most tasks are regressions, else ROC-AUC."""
-    regressions = sum(task.kind is TaskKind.REGRESSION for task in dataset.tasks)
-    return R2_TRAINING if 2 * regressions >= len(dataset.tasks) else ROC_AUC
+    """Return what arms are compared by: R2 about the training mean if most judged tasks are regressions, else ROC-AUC."""
+    regressions = [task.kind is TaskKind.REGRESSION for task in dataset.tasks if task.judged]
+    return R2_TRAINING if 2 * sum(regressions) >= len(regressions) else ROC_AUC
 
 
 def task_cells(dataset: Dataset, predictions: Sequence[Predictions], *, kind: TaskKind, fold: Fold) -> list[TaskCells]:

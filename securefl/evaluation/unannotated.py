@@ -1,7 +1,7 @@
 """Pairs of a compound and a task that nobody measured: where a model is used, and where no metric can look.
 
-A pair is a TEST compound of a partner's own library with one of its own tasks in which it has no value. What a model says there
-can't be checked; how often it is sure enough to answer can be counted (:mod:`securefl.evaluation.conformal`).
+A pair is a TEST compound of a partner's own library with one of its own judged tasks in which it has no value. What a model
+says there can't be checked; how often it is sure enough to answer can be counted (:mod:`securefl.evaluation.conformal`).
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def unannotated_pairs(dataset: Dataset, *, most: int = MOST) -> Activities:
     cells = dataset.activities
     tested = np.flatnonzero(dataset.fold == Fold.TEST).astype(np.int32)
     owner = np.array([task.partner for task in dataset.tasks], dtype=np.int32)
-    columns = []
+    columns = [(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))]
     for partner in range(len(dataset.partners)):
         library = np.intersect1d(tested, cells.compound[owner[cells.task] == partner])
-        for task in dataset.tasks_of(partner):
+        for task in (one for one in dataset.tasks_of(partner) if dataset.tasks[one].judged):
             missing = np.setdiff1d(library, cells.compound[cells.task == task])
             columns.append((np.full(len(missing), task, dtype=np.int32), missing))
     task = np.concatenate([part for part, _ in columns])

@@ -133,6 +133,17 @@ def test_records_show_the_gain_on_pairs_that_nobody_measured() -> None:
     assert all(record.on == "annotated" and record.delta is None for record in alone)
 
 
+def test_tasks_that_are_not_judged_enter_no_efficiency() -> None:
+    dataset = make_dataset(compounds=1500, tasks_each=4)
+    dataset = replace(dataset, tasks=tuple(replace(task, judged=number % 4 != 1) for number, task in enumerate(dataset.tasks)))
+    values = dataset.activities.value
+    pairs = unannotated_pairs(dataset)
+    unknown = np.full(len(pairs), 6.0, dtype=np.float32)
+    records = conformal_records(Contest(dataset=dataset, arm=[values]), Unannotated(pairs=pairs, arm=[unknown]))
+    regressions = [record.n_tasks for record in records if record.kind == "regression" and record.error_rate == 0.2]
+    assert regressions == [6, 6]  # of nine; each partner has one that only helps
+
+
 def test_tasks_with_too_few_calibration_compounds_are_left_out(tiny_dataset: Dataset) -> None:
     values = tiny_dataset.activities.value.copy()
     none = replace(tiny_dataset, fold=np.where(tiny_dataset.fold == Fold.VALIDATION, Fold.AUDIT, tiny_dataset.fold))

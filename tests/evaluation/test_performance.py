@@ -138,6 +138,14 @@ def test_mostly_classification_is_judged_by_roc_auc() -> None:
     assert 0.5 < record.mean <= 1
 
 
+def test_auxiliary_tasks_have_no_say_in_the_metric(tiny_dataset: Dataset) -> None:
+    """Three of four tasks measure, and help in training alone: what is judged are classes."""
+    helping = tuple(replace(task, judged=task.kind is TaskKind.CLASSIFICATION) for task in tiny_dataset.tasks)
+    dataset = replace(tiny_dataset, tasks=helping)
+    assert main_metric(dataset) is ROC_AUC
+    assert judged(dataset, [noisy(dataset, 0.5, 0)], resamples=20).metric == "ROC-AUC"
+
+
 def test_no_task_with_enough_cells_is_an_error(tiny_dataset: Dataset) -> None:
     nothing = replace(tiny_dataset, fold=np.zeros_like(tiny_dataset.fold))
     with pytest.raises(InputError, match="enough measured cells in the test fold"):
