@@ -86,15 +86,24 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
         raise InputError(f"can't write {path}: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync the names in ``folder``: without it a new file, synced itself, may be gone after a power failure.
+
+    Raises:
+        OSError: it can't be done.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def made(folder: Path) -> Path:

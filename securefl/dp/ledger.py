@@ -20,14 +20,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import RawIOBase
 from math import inf, isfinite
 from pathlib import Path
-from typing import BinaryIO
 
 from securefl.dp.accountant import SampledGaussian
 from securefl.dp.composition import FixedPrice, Mechanism, Spent, Unpriced, composed
 from securefl.dp.noisy_sums import Family, NoisySums
 from securefl.errors import BudgetExceededError, InputError, ParameterError, VerificationError
+from securefl.files import sync_folder
 
 VERSION = 1
 _TAG = b"securefl/privacy-ledger/1"
@@ -95,7 +96,7 @@ class PrivacyLedger:
         with _locked(path) as handle:
             text = _whole_lines(handle)
             if not text:
-                _append(handle, _START, _budget_json(budget))
+                _append(handle, _line({**_budget_json(budget), "previous": _START.hex()})[1] + b"\n")
             elif (found := _verified(text, path).budget) != budget:
                 raise InputError(f"ledger {path} guards {found}, not {budget}")
 
@@ -110,9 +111,11 @@ class PrivacyLedger:
         with _locked(self._path) as handle:
             state = _verified(_whole_lines(handle), self._path)
             after = _within(state, releases)
-            previous = state.last_hash
+            previous, lines = state.last_hash, b""
             for release in releases:
-                previous = _append(handle, previous, release_json(release))
+                previous, line = _line({**release_json(release), "previous": previous.hex()})
+                lines += line + b"\n"
+            _append(handle, lines)
         return after
 
     def require(self, releases: Sequence[Release]) -> Spent:
@@ -141,7 +144,7 @@ def _within(state: LedgerState, releases: Sequence[Release]) -> Spent:
 
 
 def read_ledger(path: Path) -> LedgerState:
-    """Return the verified ledger in ``path``. A last line without an end was never acknowledged, and is left out.
+    """Return the verified ledger in ``path``. Half a last line was never acknowledged, and is left out.
 
     Raises:
         InputError: the file can't be read.
@@ -153,14 +156,16 @@ def read_ledger(path: Path) -> LedgerState:
             content = handle.read()
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}") from error
-    return _verified(content[: content.rfind(b"\n") + 1], path)
+    return _verified(_whole(content), path)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
+def _locked(path: Path) -> Iterator[RawIOBase]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        # Without a buffer: what a full disk refused would be written again when the file closes.
+        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+        sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"can't open ledger {path}: {error.strerror}") from error
     with handle:
@@ -169,25 +174,36 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
         yield handle
 
 
-def _whole_lines(handle: BinaryIO) -> bytes:
-    """Return the file's whole lines and stand behind them; the rest of a crash was never acknowledged, and is cut off."""
-    content = handle.read()
+def _whole(content: bytes) -> bytes:
+    """Return the whole lines. The rest of a crash was never acknowledged; a last entry that only lacks its end is paid."""
     end = content.rfind(b"\n") + 1
-    handle.seek(end)
-    handle.truncate()
-    return content[:end]
-
-
-def _append(handle: BinaryIO, previous: bytes, content: Mapping[str, object]) -> bytes:
-    """Write one entry durably and return its hash."""
-    digest, line = _line({**content, "previous": previous.hex()})
     try:
-        handle.write(line + b"\n")
-        handle.flush()
+        json.loads(content[end:])
+    except ValueError:
+        return content[:end]
+    return content + b"\n"
+
+
+def _whole_lines(handle: RawIOBase) -> bytes:
+    """Return the file's whole lines, leave nothing else in it, and stand behind them."""
+    content = handle.read() or b""
+    whole = _whole(content)
+    if whole != content:
+        handle.seek(min(len(whole), len(content)))
+        _append(handle, whole[len(content) :])
+        handle.truncate()
+    return whole
+
+
+def _append(handle: RawIOBase, lines: bytes) -> None:
+    """Write ``lines`` durably where ``handle`` stands."""
+    left = memoryview(lines)
+    try:
+        while left:
+            left = left[handle.write(left) :]
         os.fsync(handle.fileno())
     except OSError as error:
         raise InputError(f"can't write the ledger: {error.strerror}") from error
-    return digest
 
 
 def _line(entry: Mapping[str, object]) -> tuple[bytes, bytes]:

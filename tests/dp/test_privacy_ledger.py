@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
@@ -117,6 +119,51 @@ def test_half_a_line_of_a_crash_is_neither_spent_nor_in_the_way(tmp_path: Path) 
     ledger.spend([release()])
     assert path.read_bytes().startswith(whole)
     assert len(read_ledger(path).releases) == 2
+
+
+def test_an_entry_that_only_lacks_its_end_stays_paid(tmp_path: Path) -> None:
+    """Editors and copies drop a last end of line: the release before it must not be forgotten."""
+    path = tmp_path / "ledger.jsonl"
+    ledger = PrivacyLedger(path, budget(3.0))
+    ledger.spend([release()])
+    whole = path.read_bytes()
+    path.write_bytes(whole.removesuffix(b"\n"))
+    assert len(read_ledger(path).releases) == 1
+    ledger.spend([release()])
+    assert path.read_bytes().startswith(whole)
+    assert len(read_ledger(path).releases) == 2
+    path.write_bytes(whole.splitlines()[0])
+    PrivacyLedger(path, budget(3.0)).spend([release()])
+    assert path.read_bytes() == whole
+
+
+FULL_DISK = """
+import resource, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_privacy_ledger import budget, release
+from securefl.dp.ledger import PrivacyLedger
+path = Path({path!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+room = path.stat().st_size + 40
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+try:
+    PrivacyLedger(path, budget(3.0)).spend([release()])
+except Exception as error:
+    sys.stderr.write(type(error).__name__ + ": " + str(error))
+"""
+
+
+def test_a_full_disk_is_an_error_of_ours_and_spends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    PrivacyLedger(path, budget(3.0)).spend([release()])
+    whole = path.read_bytes()
+    program = FULL_DISK.format(tests=str(Path(__file__).parent), path=str(path))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "InputError: can't write the ledger: File too large"
+    assert path.read_bytes()[:-40] == whole
+    assert len(PrivacyLedger(path, budget(3.0)).state().releases) == 1
+    assert path.read_bytes() == whole
 
 
 def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
