@@ -25,6 +25,7 @@ from attacks.conformance import (
     identities,
     malformed_rlwe,
     masks,
+    three_sums,
     unmasking,
 )
 from attacks.conformance.lab import Deviation, Lab, Outcome, play
@@ -36,6 +37,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     collusion.ALL_BUT_ONE,
     differencing.COHORTS,
     differencing.COUNTING,
+    three_sums.STAGED,
     masks.REUSE,
     masks.FLOATS,
     masks.SEEDED,

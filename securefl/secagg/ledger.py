@@ -81,8 +81,6 @@ class Ledger:
         if subsets > SUBSET_LIMIT:
             n = len(self._clients)
             raise ParameterError(f"{subsets} subsets of {self._size} of {n} partners must be <= {SUBSET_LIMIT}")
-        if path is not None and path.exists():
-            self._rows = _load(path)
 
     def require(self, lineage: bytes, survivors: frozenset[ClientId], *, round: int) -> None:
         """Check that the sum of ``survivors`` over the inputs of ``lineage`` may be opened; nothing is recorded.

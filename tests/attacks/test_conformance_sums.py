@@ -18,6 +18,7 @@ from attacks.conformance import (
     collusion,
     conformance_of,
     differencing,
+    three_sums,
 )
 from attacks.conformance.lab import PROTECTING
 from securefl.secagg import schemes
@@ -38,6 +39,13 @@ def test_every_deviation_is_refused_or_fails(scheme: str) -> None:
     succeeded = {name for name, record in found.items() if record.outcome == "succeeded"}
     assert succeeded == ({"malformed_rlwe_ciphertext"} if scheme in ("bfv", "ckks") else set())
     assert all(record.reason for record in found.values())
+
+
+def test_a_key_part_that_is_not_short_succeeds_and_the_record_says_what_is_assumed() -> None:
+    found = outcome(malformed_rlwe.PART, "rlwe")
+    assert found.result == "succeeded"
+    assert "256 of 256 coefficients" in found.reason
+    assert "assumed honest when they make the key" in found.reason
 
 
 @pytest.mark.slow
@@ -91,6 +99,16 @@ def test_counts_are_differenced(scheme: str, monkeypatch: pytest.MonkeyPatch) ->
     assert outcome(differencing.COUNTING, scheme).reason.startswith("DIFFERENCING")
     weakened.no_ledger(monkeypatch)
     assert outcome(differencing.COUNTING, scheme).result == "succeeded"
+
+
+@pytest.mark.parametrize("scheme", ["masking", "bfv"])
+def test_three_staged_sums_show_two_partners(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each party keeps its own record and has at most two of the sums; what they tell each other, or one cohort, stops it."""
+    assert outcome(three_sums.STAGED, scheme).reason.startswith("DIFFERENCING")
+    weakened.no_telling(monkeypatch)
+    found = outcome(three_sums.STAGED, scheme)
+    # A single decryptor of bfv has all three sums on its own record.
+    assert found.result == ("succeeded" if scheme == "masking" else "refused"), found
 
 
 def test_sample_weights_are_differenced() -> None:

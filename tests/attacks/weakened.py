@@ -47,7 +47,14 @@ def no_memory(patch: pytest.MonkeyPatch) -> None:
 
 def no_ledger(patch: pytest.MonkeyPatch) -> None:
     """Parties that forget which sums they helped to open."""
-    patch.setattr(Ledger, "admit", lambda self, lineage, survivors, *, round: None)
+    for check in ("require", "admit", "require_cohort"):
+        patch.setattr(Ledger, check, lambda self, lineage, survivors, *, round: None)
+
+
+def no_telling(patch: pytest.MonkeyPatch) -> None:
+    """Parties that keep to their own record of opened sums: partners tell nothing, decryptors open what theirs allows."""
+    patch.setattr(Ledger, "told", lambda self, lineage, survivors: ())
+    patch.setattr(Ledger, "require_cohort", lambda self, lineage, survivors, *, round: None)
 
 
 def no_signatures(patch: pytest.MonkeyPatch) -> None:
