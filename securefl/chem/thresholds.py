@@ -8,7 +8,7 @@ share its weight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,12 +21,33 @@ from securefl.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Assay:
-    """What becomes of an assay's values: a regression, classes at ``thresholds``, or both."""
+    """What becomes of an assay's values: a regression, classes at ``thresholds``, or both.
+
+    Class 1 is a value at the threshold or above; where ``low`` values are the active ones, at the threshold or below.
+    """
 
     name: str
     regression: bool
     thresholds: tuple[float, ...]
     role: Role = PLAIN
+    low: bool = False
+
+    def task_name(self, threshold: float) -> str:
+        """Return the name of the class task at ``threshold``: the assay's own if it is the only task."""
+        if len(self.thresholds) == 1 and not self.regression:
+            return self.name
+        return f"{self.name} {'<=' if self.low else '>='} {threshold:g}"
+
+    def sides(
+        self, value: NDArray[np.float64], relation: NDArray[np.int8], threshold: float
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which values are certainly of class 1, and which certainly of class 0; some are of neither."""
+        if self.low:
+            value, relation, threshold = -value, -relation, -threshold
+        active = (relation >= 0) & (value >= threshold)
+        # A value below v is below the threshold if v is not above it.
+        inactive = ((relation == 0) & (value < threshold)) | ((relation < 0) & (value <= threshold))
+        return np.asarray(active), np.asarray(inactive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +79,9 @@ def with_thresholds(table: Table, thresholds: Sequence[float], *, keep_values: b
         rows = np.flatnonzero(table.task.code == code)
         role = table.roles[code] if table.roles else PLAIN
         assay = Assay(name, True, (), role) if classes[code] else Assay(name, keep_values, tuple(sorted(set(thresholds))), role)
-        parts += parts_of(assay, rows, table.value[rows], table.relation[rows])
-        rejects += undecided(table, assay, rows, table.value[rows])
+        made, unused = tasks_of(assay, table, rows, table.value[rows])
+        parts += made
+        rejects += unused
     return assemble(table, parts, rejects)
 
 
@@ -69,40 +91,25 @@ def class_tasks(table: Table) -> NDArray[np.bool_]:
     return np.asarray(np.bincount(other, minlength=len(table.task.names)) == 0)
 
 
-def parts_of(assay: Assay, rows: NDArray[np.int64], value: NDArray[np.float64], relation: NDArray[np.int8]) -> Iterator[Part]:
-    """Yield the tasks that ``assay`` makes of its ``rows``."""
-    if assay.regression:
-        yield Part(assay.name, rows, value, relation, assay.role)
+def tasks_of(
+    assay: Assay, table: Table, rows: NDArray[np.int64], value: NDArray[np.float64]
+) -> tuple[list[Part], list[Reject]]:
+    """Return the tasks that ``assay`` makes of its ``rows`` of ``table``, and as rejects the rows that none of them can use.
+
+    ``value`` stands in for the table's own values of ``rows``, shape (rows,).
+    """
+    relation = table.relation[rows]
+    parts = [Part(assay.name, rows, value, relation, assay.role)] if assay.regression else []
+    used = np.full(len(rows), assay.regression)
     shared = replace(assay.role, weight=assay.role.weight / max(1, len(assay.thresholds)))
     for threshold in assay.thresholds:
-        above, below = sides(value, relation, threshold)
-        decided = above | below
-        name = assay.name if len(assay.thresholds) == 1 and not assay.regression else f"{assay.name} >= {threshold:g}"
+        active, inactive = assay.sides(value, relation, threshold)
+        decided = active | inactive
+        used |= decided
         none = np.zeros(int(decided.sum()), dtype=np.int8)
-        yield Part(name, rows[decided], above[decided].astype(np.float64), none, shared)
-
-
-def sides(
-    value: NDArray[np.float64], relation: NDArray[np.int8], threshold: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which values certainly reach the threshold, and which certainly don't; some do neither."""
-    above = (relation >= 0) & (value >= threshold)
-    # A value below v is below the threshold if v is not above it.
-    below = ((relation == 0) & (value < threshold)) | ((relation < 0) & (value <= threshold))
-    return np.asarray(above), np.asarray(below)
-
-
-def undecided(table: Table, assay: Assay, rows: NDArray[np.int64], value: NDArray[np.float64]) -> list[Reject]:
-    """Reject the rows of an assay that none of its tasks can use."""
-    if assay.regression:
-        return []
-    if not assay.thresholds:
-        return refused(table, rows, "assay has neither regression nor a threshold")
-    used = np.zeros(len(rows), dtype=bool)
-    for threshold in assay.thresholds:
-        above, below = sides(value, table.relation[rows], threshold)
-        used |= above | below
-    return refused(table, rows[~used], "censored value on the undecided side of every threshold")
+        parts.append(Part(assay.task_name(threshold), rows[decided], active[decided].astype(np.float64), none, shared))
+    undecided = "censored value on the undecided side of every threshold"
+    return parts, refused(table, rows[~used], undecided if assay.thresholds else "assay has neither regression nor a threshold")
 
 
 def refused(table: Table, rows: NDArray[np.int64], reason: str) -> list[Reject]:

@@ -1,7 +1,8 @@
 """MELLODDY-TUNER's tables (release 3): T0 the assays, T1 the activities, T2 the structures, as one long table and back.
 
 An assay that T0 marks ``use_in_regression`` is a task of measured values; each of its expert thresholds is a task of
-classes (:mod:`securefl.chem.thresholds`). Assays of type AUX_HTS and AUX_PL are auxiliary and weigh a tenth.
+classes (:mod:`securefl.chem.thresholds`), where its ``direction`` is low one at or below it. Assays of type AUX_HTS and AUX_PL
+are auxiliary and weigh a tenth.
 
 The 10**x trap: TUNER's input is logarithmic, but exports exist whose pooled assays hold 10**x instead. The rule: an assay
 whose values are all positive, and one of them above :data:`LARGEST`, is taken for such an assay and its logarithm is used;
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from securefl.chem.dataset import Dataset, Relation
 from securefl.chem.roles import AUXILIARY_WEIGHT, read_flag
 from securefl.chem.table import PLAIN, Columns, Labels, Role, Table, read_arrow, require_columns, table_of
-from securefl.chem.thresholds import Assay, Part, assemble, parts_of, refused, undecided
+from securefl.chem.thresholds import Assay, Part, assemble, refused, tasks_of
 from securefl.errors import InputError
 
 LARGEST = 1_000.0
@@ -33,6 +34,8 @@ THRESHOLDS = tuple(f"expert_threshold_{i}" for i in range(1, 6))
 T0_COLUMNS = ("input_assay_id", "assay_type", "use_in_regression", *THRESHOLDS, "direction")
 T1_COLUMNS = ("input_compound_id", "input_assay_id", "standard_qualifier", "standard_value")
 T2_COLUMNS = ("input_compound_id", "smiles")
+LOW = {"": False, "high": False, "low": True}
+"""Whether low values are the active ones, by T0's ``direction``."""
 SYMBOLS = {Relation.LESS: "<", Relation.EQUAL: "=", Relation.GREATER: ">"}
 
 
@@ -69,8 +72,9 @@ def read_tuner(assays: Path, activities: Path, structures: Path, *, undo_powers:
             continue
         value, was_power = _logarithmic(table.value[rows]) if undo_powers else (table.value[rows], False)
         undone += [len(rows)] * was_power
-        parts += parts_of(catalogue[name], rows, value, table.relation[rows])
-        rejects += undecided(table, catalogue[name], rows, value)
+        made, unused = tasks_of(catalogue[name], table, rows, value)
+        parts += made
+        rejects += unused
     if not parts:
         raise InputError(f"{activities}: no activity belongs to an assay of {assays}")
     note = f"10**x undone by log10 in {len(undone)} assays with {sum(undone)} values (all positive, one above {LARGEST:g})"
@@ -157,7 +161,10 @@ def _assays(path: Path) -> Iterator[Assay]:
             raise InputError(f"table {path}: assay {row['input_assay_id']}: a threshold is not finite")
         regression = read_flag(row["use_in_regression"], f"table {path}: use_in_regression", number)
         role = Role(AUXILIARY_WEIGHT, auxiliary=True) if str(row.get("assay_type")).startswith("AUX_") else PLAIN
-        yield Assay(str(row["input_assay_id"]), regression, thresholds, role)
+        direction = str(row.get("direction") or "")
+        if direction not in LOW:
+            raise InputError(f"table {path}: assay {row['input_assay_id']}: direction {direction!r} must be high or low")
+        yield Assay(str(row["input_assay_id"]), regression, thresholds, role, LOW[direction])
 
 
 def _structures(path: Path) -> dict[str, str | None]:

@@ -43,6 +43,7 @@ def rows_of(table: Table) -> set[tuple[str, str, float, int]]:
         ("a,OTHER,True,,,high\na,OTHER,False,6,,high\n", T2, "assay 'a' occurs more than once"),
         ("a,OTHER,True,nan,,high\n", T2, "assay a: a threshold is not finite"),
         ("a,OTHER,perhaps,6,,high\n", T2, "use_in_regression 'perhaps' in row 1 must be true or false"),
+        ("a,OTHER,False,6,,down\n", T2, "assay a: direction 'down' must be high or low"),
         ("a,OTHER,True,,,high\n", T2 + "1,CCCCO\n", "compound '1' has two structures"),
         ("a,OTHER,True,,,high\n", "input_compound_id,smiles,smiles\n1,CCO,CCO\n", "column smiles occurs more than once"),
     ],
@@ -73,6 +74,19 @@ def test_thresholds_make_classes_and_undecided_values_none(tmp_path: Path) -> No
         3: "censored value on the undecided side of every threshold",
         6: "censored value on the undecided side of every threshold",
     }
+
+
+def test_where_low_values_are_active_the_classes_turn_round(tmp_path: Path) -> None:
+    activities = "1,a,=,6\n2,a,=,5.9\n3,a,=,6.1\n1,a,>,6\n2,a,<,7\n3,a,<,6\n"
+    table = read(tmp_path, "a,OTHER,False,6,,low\n", activities)
+    assert [(int(row), float(value)) for row, value in zip(table.row, table.value, strict=True)] == [
+        (1, 1.0), (2, 1.0), (3, 0.0), (4, 0.0), (6, 1.0),
+    ]  # fmt: skip
+    assert [(reject.row, reject.reason) for reject in table.rejects] == [
+        (5, "censored value on the undecided side of every threshold")
+    ]
+    several = read(tmp_path, "a,OTHER,True,5,6,low\n", "1,a,=,5.5\n")
+    assert rows_of(several) == {("a", "CCO", 5.5, 0), ("a <= 5", "CCO", 0.0, 0), ("a <= 6", "CCO", 1.0, 0)}
 
 
 def test_one_assay_can_be_several_tasks(tmp_path: Path) -> None:
