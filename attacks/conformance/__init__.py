@@ -57,6 +57,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ckks_raw.RAW,
     batch_of_one.ONE,
     malformed_rlwe.MALFORMED,
+    malformed_rlwe.PART,
 )
 
 __all__ = ["DEVIATIONS", "Deviation", "Lab", "Outcome", "conformance_of", "play"]

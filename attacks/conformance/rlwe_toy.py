@@ -12,7 +12,7 @@ could be computed directly as well; the arithmetic is that of the real ring, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +47,7 @@ class ToyKey:
     """A joint key of a toy ring with its holders' shares; ``secret`` is kept to score an attack by."""
 
     budget: NoiseBudget
+    reference: Residues = field(repr=False)
     encryptor: Encryptor
     shares: Mapping[int, Residues] = field(repr=False)
     secret: Residues = field(repr=False)
@@ -66,14 +67,20 @@ class ToyKey:
         return message
 
 
-def make_toy(*, holders: int, threshold: int, elements: int, rng: Rng) -> ToyKey:
-    """Return a fresh key of the toy ring for vectors of ``elements`` elements, with the noise budget of three partners."""
+def make_toy(
+    *, holders: int, threshold: int, elements: int, rng: Rng, oversized: Callable[[NoiseBudget], int] = lambda budget: 0
+) -> ToyKey:
+    """Return a fresh key of the toy ring for vectors of ``elements`` elements, with the noise budget of three partners.
+
+    One holder's public part has the constant ``oversized`` in its error: 0 for honest holders.
+    """
     ring, points = TOY_RING, range(1, holders + 1)
     budget = NoiseBudget(
         ring=ring, holders=holders, threshold=threshold, clients=3, limit=1 << 20, length=elements * (ring.degree - CANARIES)
     )
     reference = reference_element(ring, rng.bytes(32))
     public, secret = zeros(ring, 1)[0], zeros(ring, 1)[0]
+    public[:, 0] = [oversized(budget) % prime for prime in ring.primes]
     shares = {point: zeros(ring, 1)[0] for point in points}
     for _ in points:
         part = generate_part(reference, ring, rng=rng)
@@ -81,7 +88,7 @@ def make_toy(*, holders: int, threshold: int, elements: int, rng: Rng) -> ToyKey
         ring.add(secret, part.secret)
         for point, share in deal(part.secret, ring, threshold=threshold, points=points, rng=rng).items():
             ring.add(shares[point], share)
-    return ToyKey(budget, Encryptor(public, reference, budget), shares, secret)
+    return ToyKey(budget, reference, Encryptor(public, reference, budget), shares, secret)
 
 
 def summed(bodies: Sequence[bytes], half: Half, budget: NoiseBudget) -> Residues:

@@ -47,6 +47,7 @@ from securefl.evaluation.predictions import save_predictions
 from securefl.evaluation.single_task import single_task
 from securefl.evaluation.spending import UNOPENED, Training, arm_privacy, charge, metrics_stay, require_price
 from securefl.evaluation.unannotated import predict_pairs
+from securefl.evidence import PluginRecord
 from securefl.federation.keeper import Keeper
 from securefl.federation.protocols import options_for
 from securefl.federation.references import train_alone, train_pooled
@@ -58,7 +59,7 @@ from securefl.learning.local import limit_threads
 from securefl.learning.model import Model, predict
 from securefl.learning.private_heads import refitted
 from securefl.measures import BaselineRecord
-from securefl.recipes import Recipe, Unit, recipe_of
+from securefl.recipes import Recipe, Unit, recipe_of, scheme_plugin
 from securefl.records import ArmRecord, DepartureRecord, DpRecord, write_record
 from securefl.types import Progress, Rng, silent
 
@@ -359,6 +360,13 @@ def _guard(job: Job, first: Trained | None) -> str:
     return f"minimum support {guard.k}" + (f", {guard.partners} partners a row" if counted else "")
 
 
+def _plugin(recipe: Recipe) -> PluginRecord | None:
+    found, traits = scheme_plugin(recipe.scheme), recipe.traits
+    if found is None:
+        return None
+    return PluginRecord(package=found.package, version=found.version, exact=traits.exact, opener=traits.opener)
+
+
 def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
     recipe, trained = recipe_of(job.arm), outcome.trained
     stays, private = metrics_stay(recipe, job.config), recipe is not None and recipe.privacy is not None
@@ -397,4 +405,5 @@ def _record(job: Job, outcome: Outcome, meter: Meter) -> ArmRecord:
         withheld_bits_per_partner=withheld,
         departures=_departures(job.dataset, first),
         notes=(*outcome.notes, *(UNOPENED if stays else ())),
+        plugin=_plugin(recipe) if recipe else None,
     )

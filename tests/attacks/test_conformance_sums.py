@@ -41,13 +41,6 @@ def test_every_deviation_is_refused_or_fails(scheme: str) -> None:
     assert all(record.reason for record in found.values())
 
 
-def test_a_key_part_that_is_not_short_succeeds_and_the_record_says_what_is_assumed() -> None:
-    found = outcome(malformed_rlwe.PART, "rlwe")
-    assert found.result == "succeeded"
-    assert "256 of 256 coefficients" in found.reason
-    assert "assumed honest when they make the key" in found.reason
-
-
 @pytest.mark.slow
 def test_every_deviation_from_paillier_is_refused_or_fails() -> None:
     """With a decryptor for each partner where the deviation needs them."""

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from stand_ins import CountingRng
 
+from attacks.conformance import Lab, malformed_rlwe, play
 from attacks.conformance.rlwe_toy import (
     ToyKey,
     extract_secret,
@@ -17,12 +18,14 @@ from attacks.conformance.rlwe_toy import (
     summed,
 )
 from attacks.conformance.rlwe_toy_hint import Seen, noise_score, recover_noise
+from attacks.conformance.rlwe_toy_part import ephemeral_score, oversized_error, recover_ephemeral, summed_errors
 from securefl.crypto.rlwe.budget import CANARIES
-from securefl.crypto.rlwe.cipher import Half, PartialDecryptor, decode_total
+from securefl.crypto.rlwe.cipher import Half, PartialDecryptor, decode_total, split_total
 from securefl.crypto.rlwe.ring import Residues
-from securefl.crypto.rlwe.samplers import uniform
+from securefl.crypto.rlwe.samplers import BINOMIAL_BITS, ternary, uniform
 from securefl.crypto.rlwe.sharing import weights_at_zero
 from securefl.errors import DecodeError
+from securefl.types import SystemRng
 
 ELEMENTS = 1500
 
@@ -66,6 +69,40 @@ def test_the_extracted_key_is_worth_nothing_in_the_next_epoch(key: ToyKey) -> No
     malformed = key.total([malformed_upload(key.budget, ELEMENTS)], (1, 2), rng=CountingRng(9))
     with pytest.raises(DecodeError):
         open_single(body, extract_secret(malformed, key.budget), other.budget)
+
+
+def ephemeral(seeds: tuple[int, ...], elements: int) -> NDArray[np.int64]:
+    """The sum of what ``Encryptor.encrypt`` draws first."""
+    drawn = np.zeros((elements, 64), np.int64)
+    for seed in seeds:
+        drawn += ternary(elements, 64, rng=CountingRng(seed))
+    return drawn
+
+
+def test_a_decryptor_whose_key_part_is_not_short_shows_the_sum_of_the_ephemeral_secrets() -> None:
+    """Nobody but the operator could notice, and the sum that it publishes is right; with an honest part it sees nothing."""
+    seeds, elements = (1, 2, 3), 4
+    for oversized in (oversized_error, lambda budget: 0):
+        key = make_toy(holders=3, threshold=2, elements=elements, rng=CountingRng(1), oversized=oversized)
+        bodies = [key.encrypt(vector(seed, elements), rng=CountingRng(seed)) for seed in seeds]
+        total = key.total(bodies, (1, 3), rng=CountingRng(9))
+        score = ephemeral_score(total, key, ephemeral(seeds, elements))
+        if oversized is oversized_error:
+            assert score.value == 1.0
+            assert score.low > 0.9 > 0.5 > score.chance
+            assert np.abs(summed_errors(bodies, recover_ephemeral(total, key.budget), key)).max() <= 3 * BINOMIAL_BITS
+        else:
+            assert score.low <= score.chance
+            assert np.abs(summed_errors(bodies, np.zeros((elements, 64), np.int64), key)).max() > 2**20
+        sums = split_total(total, key.budget)[0]
+        assert np.array_equal(sums, np.sum([vector(seed, elements) for seed in seeds], axis=0))
+
+
+def test_the_deviation_with_an_oversized_key_part_succeeds_and_says_what_is_assumed() -> None:
+    found = play(malformed_rlwe.PART, Lab.of("rlwe", rng=SystemRng()))
+    assert found.result == "succeeded"
+    assert "256 of 256 coefficients" in found.reason
+    assert "assumed honest when they make the key" in found.reason
 
 
 def seen_of(key: ToyKey, *, masked: bool) -> Seen:

@@ -195,5 +195,8 @@ def set_up(
         epochs=KeyEpochs(consortium, budget, run_id, rng=rng),
         journals={member: MemoryDecryptionJournal() for member in consortium.decryptors},
         setup_seconds=time.process_time() - started,
-        warnings=("RLWE decryption is not safe against malformed ciphertexts: encryptors must be honest",),
+        warnings=(
+            "RLWE decryption is not safe against malformed ciphertexts: encryptors must be honest",
+            "nothing shows that a decryptor's part of the RLWE key is short: decryptors must be honest when they make it",
+        ),
     )
