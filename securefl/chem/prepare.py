@@ -29,7 +29,7 @@ from securefl.chem.plausible import plausible
 from securefl.chem.rejects import Reject, Stage, summarise
 from securefl.chem.replicates import Cells, merge_replicates
 from securefl.chem.standardise import Rules
-from securefl.chem.table import PLAIN, Role, Table
+from securefl.chem.table import PLAIN, Labels, Role, Table
 from securefl.chem.tasks import OwnedTasks
 from securefl.chem.thresholds import with_thresholds
 from securefl.config import DataConfig
@@ -117,6 +117,8 @@ def build(
     Raises:
         InputError: nothing usable is left.
     """
+    if config.split == "column":
+        table = _by_owner(table)
     table = plausible(table, config.min_value, config.max_value)
     table = with_thresholds(table, config.thresholds, keep_values=config.keep_values)
     compounds = _unique(descriptions)
@@ -206,18 +208,25 @@ def _structure_rejects(table: Table, descriptions: list[Description]) -> list[Re
     ]
 
 
-def _sources(table: Table, config: DataConfig) -> tuple[NDArray[np.int64], list[tuple[str, str]], tuple[Role, ...]]:
-    """Number the table's tasks, per partner when the table says who owns a row; with each one's (partner, task) and role."""
-    roles = table.roles or (PLAIN,) * len(table.task.names)
-    if config.split != "column":
-        return table.task.code.astype(np.int64), [("", name) for name in table.task.names], roles
-    partner = table.partner
-    if partner is None:
+def _by_owner(table: Table) -> Table:
+    """Return ``table`` with a task for each partner's own: what two partners call alike are two assays."""
+    if table.partner is None:
         raise InputError(f"{table.name}: split 'column' needs a partner column")
     width = len(table.task.names)
-    pairs, source = np.unique(partner.code.astype(np.int64) * width + table.task.code, return_inverse=True)
-    labels = [(partner.names[pair // width], table.task.names[pair % width]) for pair in pairs.tolist()]
-    return source.astype(np.int64), labels, tuple(roles[pair % width] for pair in pairs.tolist())
+    pairs, code = np.unique(table.partner.code.astype(np.int64) * width + table.task.code, return_inverse=True)
+    tasks = (pairs % width).tolist()
+    names = Labels(tuple(table.task.names[task] for task in tasks), code.astype(np.int32))
+    return replace(table, task=names, roles=tuple(table.roles[task] for task in tasks) if table.roles else ())
+
+
+def _sources(table: Table, config: DataConfig) -> tuple[NDArray[np.int64], list[tuple[str, str]], tuple[Role, ...]]:
+    """Number the table's tasks that have a row; with each one's (partner, task), the partner where that owns it, and role."""
+    tasks, first, source = np.unique(table.task.code, return_index=True, return_inverse=True)
+    owners = table.partner if config.split == "column" else None
+    partner = [owners.names[owners.code[row]] if owners else "" for row in first]
+    roles = table.roles or (PLAIN,) * len(table.task.names)
+    labels = [(who, table.task.names[task]) for who, task in zip(partner, tasks, strict=True)]
+    return source.astype(np.int64), labels, tuple(roles[task] for task in tasks)
 
 
 def _are_classes(source: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -111,6 +111,25 @@ def test_thresholds_plausible_values_and_spread_reach_the_dataset(described: dic
     assert not any("apart" in reject.reason for reject in made(source, described)[1])
 
 
+def test_a_name_that_two_partners_use_makes_no_assay_of_two(described: dict[str, Description]) -> None:
+    """One site classifies under the name under which others measure: its classes meet no threshold and no bound of theirs."""
+    content = long_table(tasks=1)
+    site = content["partner"].to_pylist()
+    value = [float(v > 6) if who == "site-0" else v for who, v in zip(site, content["value"].to_pylist(), strict=True)]
+    content = content.set_column(2, "value", pa.array(value))
+    renamed = content.set_column(1, "task", pa.array([f"assay of {who}" for who in site]))
+    settings = {
+        "split": "column", "thresholds": (6.0,), "min_value": 5.0,
+        "min_train": 10, "min_test": 2, "min_train_class": 10, "min_test_class": 2,
+    }  # fmt: skip
+    shared, own = (made(table_of(one, Columns(), name="t"), described, **settings)[0] for one in (content, renamed))
+    kinds = sorted((shared.partners[task.partner], task.kind.value) for task in shared.tasks)
+    assert kinds[:2] == [("site-0", "classification"), ("site-1", "classification")]
+    assert len(kinds) == 5
+    for name in ("task", "compound", "value", "relation"):
+        np.testing.assert_array_equal(getattr(shared.activities, name), getattr(own.activities, name))
+
+
 def test_counts_are_kept_on_request_and_come_back_from_disk(described: dict[str, Description], tmp_path: Path) -> None:
     source = table_of(long_table(tasks=1).drop_columns(["partner"]), Columns(), name="t")
     counted, bits = made(source, described, counts=True)[0], made(source, described)[0]
