@@ -9,13 +9,16 @@ from typing import Annotated
 
 import typer
 
+from securefl.chem.folder import load
 from securefl.cli.dp_audit import audit
 from securefl.cli.output import emit_json, emit_table
+from securefl.config import load_config
 from securefl.dp.composition import composed
 from securefl.dp.distributed import SumTerms
 from securefl.dp.forecast import Forecast, RecordTerms, partner_forecast, record_forecast
 from securefl.dp.ledger import LedgerState, kind_of, read_ledger, release_json
 from securefl.errors import InputError, VerificationError
+from securefl.evaluation.spending import begin_ledgers
 from securefl.secagg.policy import Policy
 
 app = typer.Typer(
@@ -88,6 +91,21 @@ def _shown(found: Forecast) -> dict[str, object]:
         "expected error of all steps' average": found.noise_share_all,
         "membership: most true positives at 0.1 % false ones": found.membership_bound,
     }
+
+
+@app.command("begin")
+def begin(
+    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The config of the runs on private data.")],
+    data: Annotated[Path, typer.Option("--data", help="Their dataset folder.")],
+) -> None:
+    """Begin every partner's ledger in dp.ledgers, once, with dp.total_epsilon: runs on private data refuse to do it.
+
+    Example:
+
+      securefl dp begin run.toml --data data/ours
+    """
+    for path in begin_ledgers(load(data), load_config(config_file)):
+        typer.echo(f"begun: {path.resolve()}")
 
 
 @app.command("ledger")

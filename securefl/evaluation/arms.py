@@ -224,9 +224,9 @@ def _train_seed(job: Job, seed: int, observer: Callable[[RoundTrace], None]) -> 
     privacy = arm_privacy(recipe, job.dataset, config=config, length=length, rng=job.rng)
     training = Training(arm=job.arm, seed=seed, folder=seed_folder(job.folder, seed), run=job.arms.parent)
     keeper = None if is_in_memory(job.folder) or _central(recipe) else _keeper(job, seed)
-    if keeper is None or not keeper.begun:
-        charge(privacy, recipe, job.dataset, config=config, training=training)
-    if keeper is not None and not keeper.begun:
+    begun = keeper is not None and keeper.begun
+    charge(privacy, recipe, job.dataset, config=config, training=training, begun=begun)
+    if keeper is not None and not begun:
         keeper.begin()
     trained = train_federated(
         job.dataset,

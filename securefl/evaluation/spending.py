@@ -5,7 +5,10 @@ config declares public, arms and seeds are alternatives that nobody has to add u
 killed one's are set aside, never overwritten. On private data there is one ledger for each partner, in the folder
 ``dp.ledgers``, for all arms, seeds, restarts and runs together, with the budget ``dp.total_epsilon``; an arm without a price is
 refused, unless that budget is infinite, which is the partners' own written word that nothing is guaranteed. The standalone and
-single-task references release nothing.
+single-task references release nothing. Under a finite budget a ledger is begun once, on purpose (``securefl dp begin``): one
+that is missing, because it was deleted, or the folder is another or not mounted, stops the run instead of starting at nothing.
+A training that goes on must be on the ledgers that it was charged to. What nobody can tell is an older copy of a ledger under a
+new training: publish the last hash.
 
 What is priced is what leaves a partner for the operator: its noised updates. Clip counts, support counts, losses and scores of
 a private arm stay at the partner or with the auditor of the simulation; on private data so do the metrics of every arm, the
@@ -16,7 +19,8 @@ else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from pathlib import Path
 
@@ -26,7 +30,7 @@ from securefl.dp.accountant import RECORD_NEIGHBOURS, SampledGaussian
 from securefl.dp.composition import Mechanism, Unpriced, lower_bound
 from securefl.dp.ledger import Budget, PrivacyLedger, Release
 from securefl.dp.noisy_sums import PARTNER_NEIGHBOURS
-from securefl.errors import BudgetExceededError, ParameterError
+from securefl.errors import BudgetExceededError, InputError, ParameterError, VerificationError
 from securefl.federation.sum_noise import SumNoise, sum_noise
 from securefl.files import is_in_memory
 from securefl.learning.family import inputs_of, require_private_step
@@ -76,12 +80,14 @@ def _check(recipe: Recipe, privacy: Privacy, config: RunConfig) -> None:
         raise ParameterError("guard and record-level noise: a withheld row would tell, unpriced, which bits a partner lacks")
     if recipe.guarded and config.guard.partners > 1:
         raise ParameterError(f"guard.partners={config.guard.partners} must be 1 beside noise: the count has no price")
-    if privacy.unit is Unit.PARTNER and recipe.traits.opener == "open":
+    if privacy.unit is Unit.PARTNER and recipe.scheme == "plaintext":
         raise ParameterError("partner-level noise is a share each: in clear the operator would see one share alone")
     # One ledger adds up one kind of unit: on private data all arms must protect the same.
     asked = config.dp.unit or ("record" if config.data.private else None)
     if asked is not None and (asked == "record") != (privacy.unit is Unit.RECORD):
         raise ParameterError(f"dp.unit={asked!r} must be the arm's, which is {privacy.unit.value!r}")
+    if privacy.epsilon is not None and config.dp.noise_multiplier is not None:
+        raise ParameterError(f"dp.noise_multiplier={config.dp.noise_multiplier:g} decides epsilon, which {recipe.arm!r} names")
 
 
 def _of_records(dataset: Dataset, *, config: RunConfig, rng: Rng) -> ArmPrivacy:
@@ -103,7 +109,8 @@ def _of_records(dataset: Dataset, *, config: RunConfig, rng: Rng) -> ArmPrivacy:
 def _of_partners(dataset: Dataset, *, config: RunConfig, length: int, central: bool) -> ArmPrivacy:
     parties = len(dataset.partners)
     noise, record = sum_noise(config, length=length, parties=parties, central=central)
-    mechanism: Mechanism = noise.mechanism.priced(config.dp.rounds) if record.epsilon is not None else Unpriced()
+    unseen = record.epsilon is not None and not (central and config.data.private)
+    mechanism: Mechanism = noise.mechanism.priced(config.dp.rounds) if unseen else Unpriced()
     return ArmPrivacy(
         noise=noise, record=record, mechanisms=(mechanism,) * parties, clipping_norm=config.dp.update_norm
     )
@@ -129,7 +136,9 @@ def require_price(arm: str, recipe: Recipe | None, config: RunConfig) -> None:
     if not config.data.private or arm in HARMLESS:
         return
     total = config.dp.total_epsilon
-    unpriced = recipe is None or recipe.privacy is None or not isfinite(config.dp.epsilon)
+    # A trusted aggregator adds noise to a sum of updates that it sees in clear: that is a release to it, without a price.
+    noised = recipe is not None and recipe.privacy is not None and recipe.privacy.unit is not Unit.CENTRAL
+    unpriced = not (noised and isfinite(config.dp.epsilon))
     if total is None:
         raise ParameterError(
             f"dp.total_epsilon must be set for arm {arm!r}: what all arms on private data may spend together"
@@ -151,26 +160,27 @@ def metrics_stay(recipe: Recipe | None, config: RunConfig) -> bool:
     return config.data.private and (promised or config.dp.total_epsilon != inf)
 
 
-def charge(privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: RunConfig, training: Training) -> None:
+def charge(
+    privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: RunConfig, training: Training, begun: bool = False
+) -> None:
     """Put a whole training on every partner's ledger before it begins; an arm without privacy on public data has none.
+
+    Args:
+        begun: it was begun earlier, so it must be on the ledgers.
 
     Raises:
         BudgetExceededError: a partner's budget doesn't allow it; it must not begin, and no ledger was charged.
-        VerificationError, InputError: a ledger is broken or can't be written.
+        VerificationError, InputError: a ledger is missing, broken or can't be written, or has no such training.
     """
     # An ephemeral run of public data leaves no file: its arm is an alternative, and its noise was solved for its own budget.
-    if not config.data.private and (recipe.privacy is None or is_in_memory(training.folder)):
+    if not config.data.private and (begun or recipe.privacy is None or is_in_memory(training.folder)):
         return
-    record_level = recipe.privacy.unit is Unit.RECORD if recipe.privacy else config.dp.unit != "partner"
+    unit = _unit(config) if recipe.privacy is None else "record" if recipe.privacy.unit is Unit.RECORD else "partner"
     asked: list[tuple[PrivacyLedger, Release]] = []
     for number, (name, mechanism) in enumerate(zip(dataset.partners, privacy.mechanisms, strict=True), start=1):
-        budget = Budget(
-            partner=name,
-            unit="record" if record_level else "partner",
-            neighbouring=RECORD_NEIGHBOURS if record_level else PARTNER_NEIGHBOURS,
-            epsilon=_budget(config, mechanism),
-            delta=config.dp.delta,
-        )
+        budget, path = _budget(name, unit, config, mechanism), _path(number, config, training)
+        if config.data.private and isfinite(budget.epsilon) and not path.exists():
+            raise InputError(f"{name} has no ledger {path}: find it, or begin the first one with 'securefl dp begin'")
         release = Release(
             what=f"training, seed {training.seed}",
             arm=training.arm,
@@ -178,7 +188,10 @@ def charge(privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: Run
             mechanism=mechanism,
             clipping_norm=privacy.clipping_norm,
         )
-        asked.append((PrivacyLedger(_path(number, config, training), budget), release))
+        asked.append((PrivacyLedger(path, budget), release))
+    if begun:
+        _require_charged(asked)
+        return
     # Nobody pays for a training that somebody else's budget stops.
     for ledger, release in asked:
         ledger.require([release])
@@ -186,18 +199,62 @@ def charge(privacy: ArmPrivacy, recipe: Recipe, dataset: Dataset, *, config: Run
         ledger.spend([release])
 
 
-def _budget(config: RunConfig, mechanism: Mechanism) -> float:
+def _require_charged(asked: Sequence[tuple[PrivacyLedger, Release]]) -> None:
+    for ledger, release in asked:
+        state = ledger.state()
+        if release not in state.releases:
+            raise VerificationError(
+                f"{state.budget.partner}: {release.what} of {release.arm!r} was begun, and its ledger does not have it"
+            )
+
+
+def begin_ledgers(dataset: Dataset, config: RunConfig) -> tuple[Path, ...]:
+    """Begin every partner's ledger of private data, with the config's total budget, and return their files.
+
+    Raises:
+        ParameterError: the config sets no finite ``dp.total_epsilon`` or no ``dp.ledgers``.
+        InputError: one of them is there already, or can't be made.
+    """
+    dp = config.dp
+    if dp.ledgers is None or dp.total_epsilon is None or not isfinite(dp.total_epsilon):
+        raise ParameterError(f"dp.ledgers={dp.ledgers} must be set, and dp.total_epsilon={dp.total_epsilon} finite")
+    paths = {Path(dp.ledgers) / _name(number): name for number, name in enumerate(dataset.partners, start=1)}
+    for path in paths:
+        if path.exists():
+            raise InputError(f"ledger {path} is there already: what it has spent stays spent")
+    for path, name in paths.items():
+        PrivacyLedger(path, _total(name, _unit(config), config))
+    return tuple(paths)
+
+
+def _unit(config: RunConfig) -> str:
+    """Return what all arms on the same private data protect."""
+    return config.dp.unit or "record"
+
+
+def _total(partner: str, unit: str, config: RunConfig) -> Budget:
+    """Return what ``partner`` may spend on private data, all in all."""
+    neighbours = RECORD_NEIGHBOURS if unit == "record" else PARTNER_NEIGHBOURS
+    epsilon = config.dp.total_epsilon or inf
+    return Budget(partner=partner, unit=unit, neighbouring=neighbours, epsilon=epsilon, delta=config.dp.delta)
+
+
+def _budget(partner: str, unit: str, config: RunConfig, mechanism: Mechanism) -> Budget:
+    total = _total(partner, unit, config)
     if config.data.private:
-        return config.dp.total_epsilon or inf
+        return total
     given = config.dp.noise_multiplier is not None or isinstance(mechanism, Unpriced)
-    return inf if given else config.dp.epsilon
+    return replace(total, epsilon=inf if given else config.dp.epsilon)
+
+
+def _name(number: int) -> str:
+    return f"partner-{number}.jsonl"
 
 
 def _path(number: int, config: RunConfig, training: Training) -> Path:
-    name = f"partner-{number}.jsonl"
     if config.data.private:
-        return (Path(config.dp.ledgers) if config.dp.ledgers else training.run / "ledgers") / name
-    path = training.folder / "ledgers" / name
+        return (Path(config.dp.ledgers) if config.dp.ledgers else training.run / "ledgers") / _name(number)
+    path = training.folder / "ledgers" / _name(number)
     set_aside(path)
     return path
 

@@ -16,9 +16,10 @@ from stand_ins import TINY_BITS, CountingRng, make_dataset
 
 from securefl.config import DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.dp.ledger import read_ledger
-from securefl.errors import BudgetExceededError, InputError
+from securefl.errors import BudgetExceededError, InputError, VerificationError
 from securefl.evaluation.arms import run_arm
 from securefl.evaluation.artefacts import MODEL_FILE, RESUME, seed_folder
+from securefl.evaluation.spending import begin_ledgers
 from securefl.files import alone
 from securefl.learning.model import Model
 from securefl.records import ArmRecord
@@ -46,8 +47,10 @@ def train(arm: str, arms: Path, *, kill: int = 99, ledgers: Path | None = None) 
         if what.endswith("rounds") and done == kill:
             raise KilledError
 
-    asked = config(arm, ledgers=ledgers)
-    return run_arm(make_dataset(), arm, config=asked, arms=arms, rng=CountingRng(kill), progress=progress)
+    asked, dataset = config(arm, ledgers=ledgers), make_dataset()
+    if ledgers is not None and not ledgers.exists():
+        begin_ledgers(dataset, asked)
+    return run_arm(dataset, arm, config=asked, arms=arms, rng=CountingRng(kill), progress=progress)
 
 
 def test_a_resumed_arm_has_the_model_of_one_that_nobody_killed(tmp_path: Path) -> None:
@@ -93,6 +96,23 @@ def test_a_copy_of_a_private_training_is_not_what_was_paid_for(tmp_path: Path) -
     shutil.copytree(tmp_path / "arms", tmp_path / "copy")
     with pytest.raises(BudgetExceededError):
         train(arm, tmp_path / "copy", ledgers=ledgers)
+    assert train(arm, tmp_path / "arms", ledgers=ledgers).rounds == 4
+
+
+def test_a_training_goes_on_only_with_the_ledgers_that_it_was_charged_to(tmp_path: Path) -> None:
+    arm, ledgers, older = "masking+partner-dp", tmp_path / "ledgers", tmp_path / "older"
+    begin_ledgers(make_dataset(), config(arm, ledgers=ledgers))
+    shutil.copytree(ledgers, older)
+    with pytest.raises(KilledError):
+        train(arm, tmp_path / "arms", kill=2, ledgers=ledgers)
+    charged = (ledgers / "partner-2.jsonl").read_bytes()
+    shutil.copy(older / "partner-2.jsonl", ledgers)
+    with pytest.raises(VerificationError, match=r"partner 1: training, seed 0 of '.*' was begun, and its ledger does"):
+        train(arm, tmp_path / "arms", ledgers=ledgers)
+    (ledgers / "partner-2.jsonl").unlink()
+    with pytest.raises(InputError, match="partner 1 has no ledger"):
+        train(arm, tmp_path / "arms", ledgers=ledgers)
+    (ledgers / "partner-2.jsonl").write_bytes(charged)
     assert train(arm, tmp_path / "arms", ledgers=ledgers).rounds == 4
 
 

@@ -17,7 +17,7 @@ from securefl.dp.ledger import PrivacyLedger, Release, read_ledger
 from securefl.errors import BudgetExceededError, InputError, ParameterError
 from securefl.evaluation.arms import run_arm
 from securefl.evaluation.run import arm_folder
-from securefl.evaluation.spending import require_price
+from securefl.evaluation.spending import begin_ledgers, require_price
 from securefl.learning.model import Model
 from securefl.recipes import recipe_of
 from securefl.records import ArmRecord
@@ -37,6 +37,12 @@ def config(*, private: bool = False, **dp: object) -> RunConfig:
         federation=FederationConfig(rounds=2, batch=16, seeds=(0,)),
         dp=DpConfig.model_validate({"rounds": 2, "batch": 1000, "epsilon": 4.0, **dp}),
     )
+
+
+def begun(dataset: Dataset, chosen: RunConfig) -> RunConfig:
+    """Begin the partners' ledgers, and return the config."""
+    begin_ledgers(dataset, chosen)
+    return chosen
 
 
 def train(dataset: Dataset, arm: str, chosen: RunConfig, run: Path, rng: int = 0) -> ArmRecord:
@@ -94,7 +100,7 @@ def test_a_killed_arm_on_public_data_starts_again_and_keeps_the_old_ledger(datas
 
 
 def test_on_private_data_arms_compose_until_the_budget_is_spent(dataset: Dataset, tmp_path: Path) -> None:
-    chosen = config(private=True, total_epsilon=4.5, ledgers=str(tmp_path / "ledgers"))
+    chosen = begun(dataset, config(private=True, total_epsilon=4.5, ledgers=str(tmp_path / "ledgers")))
     record = train(dataset, "dp=3", chosen, tmp_path)
     # the operator opens no number without a price: on public data the same arm's metrics are opened
     assert record.consortium is None
@@ -139,7 +145,7 @@ def test_a_private_arm_publishes_no_count_of_withheld_rows(dataset: Dataset, tmp
 
 def test_nobody_pays_for_a_training_that_another_partners_budget_stops(dataset: Dataset, tmp_path: Path) -> None:
     ledgers = tmp_path / "ledgers"
-    chosen = config(private=True, total_epsilon=4.5, ledgers=str(ledgers))
+    chosen = begun(dataset, config(private=True, total_epsilon=4.5, ledgers=str(ledgers)))
     train(dataset, "dp=1", chosen, tmp_path)
     last = PrivacyLedger(ledgers / "partner-3.jsonl", read_ledger(ledgers / "partner-3.jsonl").budget)
     last.spend([Release(what="query", arm="none", data="00", mechanism=FixedPrice(epsilon=3.0))])
@@ -162,6 +168,52 @@ def test_unpriced_arms_are_refused_on_private_data_before_anything_is_written(da
     assert list(tmp_path.iterdir()) == []
     for arm in ("standalone", "single-task"):
         require_price(arm, recipe_of(arm), chosen)
+
+
+def test_a_trusted_aggregator_that_sees_every_update_is_no_price_on_private_data(dataset: Dataset, tmp_path: Path) -> None:
+    given = {"unit": "partner", "ledgers": str(tmp_path / "ledgers")}
+    chosen = begun(dataset, config(private=True, total_epsilon=8.0, **given))
+    with pytest.raises(BudgetExceededError, match="'central-dp' on private data releases without a price"):
+        train(dataset, "central-dp", chosen, tmp_path)
+    train(dataset, "partner-dp", chosen, tmp_path)
+    free = config(private=True, total_epsilon=inf, unit="partner", ledgers=str(tmp_path / "free"))
+    train(dataset, "central-dp", free, tmp_path)
+    assert read_ledger(tmp_path / "free" / "partner-1.jsonl").spent.upper == inf
+
+
+def test_a_missing_ledger_is_no_empty_one(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is relative, deleted or not mounted would give every run the whole budget again."""
+    monkeypatch.chdir(tmp_path)
+    chosen = config(private=True, total_epsilon=8.0, ledgers="ledgers")
+    with pytest.raises(InputError, match=r"partner 0 has no ledger ledgers/partner-1\.jsonl: find it, or begin"):
+        train(dataset, "dp=1", chosen, tmp_path)
+    assert not (tmp_path / "ledgers").exists()
+    begun(dataset, chosen)
+    train(dataset, "dp=1", chosen, tmp_path)
+    with pytest.raises(InputError, match="is there already"):
+        begun(dataset, chosen)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="has no ledger"):
+        train(dataset, "dp=1", chosen, tmp_path / "another-run")
+    (tmp_path / "ledgers" / "partner-3.jsonl").unlink()
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "ledgers").iterdir()}
+    with pytest.raises(InputError, match="partner 2 has no ledger"):
+        train(dataset, "dp=2", chosen, tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "ledgers").iterdir()} == before
+    for lacking in ({"ledgers": None}, {"total_epsilon": None}, {"total_epsilon": inf}):
+        with pytest.raises(ParameterError, match=r"dp\.ledgers="):
+            begin_ledgers(dataset, config(private=True, **{"total_epsilon": 8.0, "ledgers": "l", **lacking}))
+
+
+def test_an_arm_whose_name_says_epsilon_takes_no_other_noise(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"dp\.noise_multiplier=0\.5 decides epsilon, which 'masking\+dp=3' names"):
+        train(dataset, "dp=3", config(noise_multiplier=0.5), tmp_path)
+    record = train(dataset, "dp", config(noise_multiplier=0.5), tmp_path)
+    assert record.dp is not None
+    assert record.dp.epsilon is not None
+    assert record.dp.epsilon > 10
 
 
 def test_with_an_infinite_total_unpriced_arms_are_on_the_ledger_as_infinity(dataset: Dataset, tmp_path: Path) -> None:
@@ -213,7 +265,7 @@ def replace_hidden(chosen: RunConfig) -> RunConfig:
 
 
 def test_another_dataset_is_another_entry(dataset: Dataset, tmp_path: Path) -> None:
-    chosen = config(private=True, total_epsilon=20.0, ledgers=str(tmp_path / "ledgers"))
+    chosen = begun(dataset, config(private=True, total_epsilon=20.0, ledgers=str(tmp_path / "ledgers")))
     train(dataset, "dp=2", chosen, tmp_path)
     train(replace(dataset, sha256="ff" * 32), "dp=2", chosen, tmp_path)
     state = read_ledger(tmp_path / "ledgers" / "partner-1.jsonl")
