@@ -133,7 +133,7 @@ def sybil_roster(lab: Lab) -> Outcome:
     identities = {c: SigningKey.generate(rng=lab.rng) for c in sorted(honest.clients)}
     victim = setup.parties[VICTIM].identity  # type: ignore[attr-defined]
     partners = tuple(
-        Partner(c, "sybil", victim.verify_key if c == VICTIM else key.verify_key) for c, key in identities.items()
+        Partner(c, f"sybil {c}", victim.verify_key if c == VICTIM else key.verify_key) for c, key in identities.items()
     )
     roster = replace(honest, partners=partners)
     signed = SignedRoster(roster, {c: roster.sign(key) for c, key in identities.items()})

@@ -91,10 +91,14 @@ def merge(
     copies: Annotated[list[Path], typer.Argument(metavar="ROSTER...", help="Copies of one roster, each with signatures.")],
     out: Out,
 ) -> None:
-    """Put the signatures of several copies together."""
-    merged = load_roster(copies[0])
-    for path in copies[1:]:
-        merged = merged.merged(load_roster(path))
+    """Put the valid signatures of several copies together; says which copy has one that does not verify."""
+    merged = SignedRoster(load_roster(copies[0]).roster, {})
+    for path in copies:
+        copy = load_roster(path)
+        merged = merged.merged(copy)
+        left_out = [int(client) for client, value in copy.signatures.items() if merged.signatures.get(client) != value]
+        if left_out:
+            typer.echo(f"warning: {path}: signatures of partners {sorted(left_out)} do not verify, left out", err=True)
     write_new(merged, out)
 
 

@@ -1,7 +1,8 @@
 """What a client must remember across restarts: the last round that it began, and the one unmasking request it answered.
 
 The journal is written before anything is sent. A crash between write and send therefore skips the round: it never reuses a
-mask. A client that lost its round state counts as dropped; it can't begin the same round again.
+mask. A client that lost its round state counts as dropped; it can't begin the same round again. Round numbers grow in bounded
+steps: whoever speaks for the operator once can't end the run by the last number that there is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Protocol
 from securefl.errors import AbortReason, InputError, ProtocolAbort
 from securefl.files import parse_json, write_durably
 
+MAX_SKIP = 10_000
+"""Rounds that a client may skip at once, for having been away."""
+
 
 class Journal(Protocol):
     """A client's memory of one run."""
@@ -21,7 +25,7 @@ class Journal(Protocol):
         """Record that ``round`` begins.
 
         Raises:
-            ProtocolAbort: ROUND_REUSED, the round is not above the last one.
+            ProtocolAbort: ROUND_REUSED, the round is not above the last one, or skips too many.
         """
         ...
 
@@ -97,8 +101,9 @@ class FileJournal:
 
 
 def _require_growth(last: int, round: int) -> None:
-    if round <= last:
-        raise ProtocolAbort(AbortReason.ROUND_REUSED, round=round, detail=f"round={round} must be > {last}")
+    if not last < round <= last + MAX_SKIP:
+        detail = f"round={round} must be in {last + 1}..{last + MAX_SKIP}"
+        raise ProtocolAbort(AbortReason.ROUND_REUSED, round=round, detail=detail)
 
 
 def _require_single(begun: int, answered: bytes | None, round: int, request: bytes) -> None:

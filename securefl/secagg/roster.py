@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +89,7 @@ class Roster:
             raise ParameterError(f"partners {numbers} must be in ascending order, each once")
         if len({partner.verify_key for partner in self.partners}) != len(numbers):
             raise ParameterError("two partners have the same key")
+        _require_distinct([partner.name for partner in self.partners])
         if len({auditor.verify_key for auditor in self.auditors}) != len(self.auditors):
             raise ParameterError("two auditors have the same key")
         if len(numbers) != self.policy.parties:
@@ -133,6 +136,17 @@ class Roster:
         """Return ``key``'s signature over the whole roster, 64 bytes."""
         return key.sign(tag(WIRE_ID, Usage.ROSTER, self.encoded))
 
+    def verify_signed(self, client: ClientId, signature: bytes) -> None:
+        """Check that ``client`` made ``signature`` over the whole roster.
+
+        Raises:
+            VerificationError: it did not, or is not on the roster.
+        """
+        try:
+            verify_signature(self.keys.get(client, b""), tag(WIRE_ID, Usage.ROSTER, self.encoded), signature)
+        except VerificationError as error:
+            raise VerificationError(f"roster signature of client {client}: {error}") from error
+
     def without(self, clients: Sequence[ClientId]) -> Roster:
         """Return the next epoch's roster without ``clients``, to be signed again by all who stay.
 
@@ -177,12 +191,8 @@ class SignedRoster:
             raise VerificationError(f"roster lacks signatures of {missing} and has signatures of strangers {strangers}")
         if self.roster.epoch <= newer_than:
             raise VerificationError(f"roster epoch={self.roster.epoch} must be > {newer_than}")
-        message = tag(WIRE_ID, Usage.ROSTER, self.roster.encoded)
         for client, signature in sorted(self.signatures.items()):
-            try:
-                verify_signature(self.roster.keys[client], message, signature)
-            except VerificationError as error:
-                raise VerificationError(f"roster signature of client {client}: {error}") from error
+            self.roster.verify_signed(client, signature)
 
     def signed_by(self, client: ClientId, key: SigningKey) -> SignedRoster:
         """Return the roster with the signature of ``client`` added.
@@ -195,14 +205,21 @@ class SignedRoster:
         return SignedRoster(self.roster, {**self.signatures, client: self.roster.sign(key)})
 
     def merged(self, other: SignedRoster) -> SignedRoster:
-        """Return the roster with the signatures of both copies: partners sign apart and send their copies around.
+        """Return the roster with the valid signatures of both copies: partners sign apart and send their copies around.
+
+        What does not verify is left out: nobody can push another partner's signature out by one of its own making.
 
         Raises:
             VerificationError: the copies are of different rosters.
         """
         if other.roster.hash != self.roster.hash:
             raise VerificationError("the copies are of different rosters")
-        return SignedRoster(self.roster, {**self.signatures, **other.signatures})
+        valid = {}
+        for client, signature in (*self.signatures.items(), *other.signatures.items()):
+            with suppress(VerificationError):
+                self.roster.verify_signed(client, signature)
+                valid[client] = signature
+        return SignedRoster(self.roster, valid)
 
 
 def save_roster(signed: SignedRoster, path: Path) -> None:
@@ -274,6 +291,16 @@ def _require_name(name: str) -> None:
     """Check that a name can't rewrite the line that it is printed in: fingerprints are compared on a screen."""
     if not 1 <= len(name) <= MAX_NAME_LEN or not name.isprintable():
         raise ParameterError(f"name {name[:MAX_NAME_LEN]!a} must be 1..{MAX_NAME_LEN} printable characters")
+
+
+def _require_distinct(names: Sequence[str]) -> None:
+    """Check that no two names differ in width, case or spaces alone; letters of two alphabets may still look the same."""
+    seen: set[str] = set()
+    for name in names:
+        folded = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if folded in seen:
+            raise ParameterError(f"two partners have the name {name!a}, or names that look the same")
+        seen.add(folded)
 
 
 def _roster_fields(roster: Roster) -> dict[str, object]:

@@ -14,7 +14,7 @@ from securefl.crypto.signature import SigningKey
 from securefl.errors import AbortReason, InputError, ParameterError, ProtocolAbort, TooFewClients
 from securefl.secagg import run_round
 from securefl.secagg.base import Continue, RoundContext
-from securefl.secagg.journal import FileJournal, MemoryJournal
+from securefl.secagg.journal import MAX_SKIP, FileJournal, MemoryJournal
 from securefl.secagg.masking import MaskingOptions, PairwiseMasking
 from securefl.secagg.masking.messages import PHASES, Phase
 from securefl.secagg.policy import Policy
@@ -145,9 +145,21 @@ def test_a_crash_between_write_and_send_skips_the_round(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path / "journal.json", run_id=b"r" * 32)
     journal.begin(4)
     again = FileJournal(tmp_path / "journal.json", run_id=b"r" * 32)
-    with pytest.raises(ProtocolAbort, match="round=4 must be > 4"):
+    with pytest.raises(ProtocolAbort, match=r"round=4 must be in 5\.\."):
         again.begin(4)
     again.begin(5)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["in a file", "in memory"])
+def test_nobody_ends_a_run_by_the_last_round_number_that_there_is(tmp_path: Path, kept: bool) -> None:
+    """The operator's word that a round begins is not signed; a client that noted 2^32 - 1 could never begin another."""
+    journal = FileJournal(tmp_path / "journal.json", run_id=b"r" * 32) if kept else MemoryJournal()
+    journal.begin(3)
+    for far in ((1 << 32) - 1, 4 + MAX_SKIP):
+        with pytest.raises(ProtocolAbort) as caught:
+            journal.begin(far)
+        assert caught.value.reason is AbortReason.ROUND_REUSED
+    journal.begin(3 + MAX_SKIP)
 
 
 def test_a_journal_keeps_the_one_request_across_restarts(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from securefl.errors import AbortReason, ParameterError, ProtocolAbort, TooFewCl
 from securefl.quantize import Quantizer
 from securefl.secagg.base import Finished, RoundContext
 from securefl.secagg.envelope import Channel
+from securefl.secagg.journal import MAX_SKIP
 from securefl.secagg.masking import MaskingOptions, StaticMasking, StaticSetup, set_up_static
-from securefl.secagg.masking.static import MAX_SKIP, WIRE_ID, Ratchet, advertise, agree
+from securefl.secagg.masking.static import WIRE_ID, Ratchet, advertise, agree
 from securefl.types import ClientId, Secret
 
 CLIENTS = [ClientId(i) for i in range(1, 5)]

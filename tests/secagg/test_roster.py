@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from masking_world import HashRng
+from typer.testing import CliRunner
 
+from securefl.cli.roster import app
 from securefl.crypto.keystream import Cipher
 from securefl.crypto.signature import SigningKey, fingerprint
 from securefl.errors import InputError, ParameterError, VerificationError
@@ -54,6 +56,28 @@ def test_copies_signed_apart_are_merged() -> None:
     whole.verify()
     with pytest.raises(VerificationError, match="different rosters"):
         whole.merged(SignedRoster(make(epoch=2), {}))
+
+
+@pytest.mark.parametrize("bad_first", [True, False], ids=["bad first", "bad second"])
+def test_a_copy_cannot_push_out_what_another_partner_signed(bad_first: bool) -> None:
+    """Whoever sends its copy around can write anything under another's number, or add strangers."""
+    whole = signed_by_all(make())
+    forged = {client: bytes(64) for client in (ClientId(1), ClientId(2), ClientId(9))}
+    bad = SignedRoster(whole.roster, {**forged, ClientId(3): whole.signatures[ClientId(3)]})
+    merged = bad.merged(whole) if bad_first else whole.merged(bad)
+    assert merged == whole
+    merged.verify()
+    assert bad.merged(bad).signatures == {ClientId(3): whole.signatures[ClientId(3)]}
+
+
+def test_the_merge_says_whose_signature_in_which_copy_does_not_verify(tmp_path: Path) -> None:
+    whole = signed_by_all(make())
+    save_roster(whole, tmp_path / "whole.json")
+    save_roster(SignedRoster(whole.roster, {**whole.signatures, ClientId(2): bytes(64)}), tmp_path / "bad.json")
+    files = [str(tmp_path / name) for name in ("whole.json", "bad.json", "out.json")]
+    ran = CliRunner().invoke(app, ["merge", *files[:2], "--out", files[2]])
+    assert "bad.json: signatures of partners [2] do not verify" in ran.stderr
+    load_roster(tmp_path / "out.json").verify()
 
 
 CHANGES: dict[str, Callable[[Roster], Roster]] = {
@@ -155,6 +179,14 @@ def test_a_roster_has_one_spelling(tmp_path: Path, spelling: str) -> None:
     path.write_text(SPELLINGS[spelling])
     with pytest.raises(InputError, match="roster"):
         load_roster(path)
+
+
+@pytest.mark.parametrize("name", ["Acme", " acme", "ac me", "\uff41cme"])
+def test_two_partners_cannot_be_told_apart_by_names_that_look_the_same(name: str) -> None:
+    names = ["acme", name, "beta", "gamma", "delta"]
+    partners = tuple(replace(partner, name=name) for partner, name in zip(make().partners, names, strict=True))
+    with pytest.raises(ParameterError, match="look the same"):
+        make(partners=partners)
 
 
 @pytest.mark.parametrize("name", ["", "a" * 101, "acme\x1b[2K", "acme\nfingerprint 0000", "acme\u202e"])

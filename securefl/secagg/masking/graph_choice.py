@@ -4,7 +4,8 @@ Nobody can steer the seed, because a share is fixed before any other is seen; a 
 restarts the choice under the next epoch, at most three times, and the ring's failure bound is multiplied accordingly.
 Envelopes are signed and bound to run and roster (round 0); each round's ring follows from the seed, run, round and roster, not
 from the model, which an operator could vary until it likes the ring. What it can do is to skip round numbers: a partner that
-follows it over k of them has given it k more rings to choose from, and the failure bound is to be multiplied by k + 1.
+follows it over k of them has given it k more rings to choose from, and the failure bound is to be multiplied by k + 1; a
+partner follows over at most :data:`~securefl.secagg.journal.MAX_SKIP` at once.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from securefl.quantize import Quantizer
 from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, RoundContext, ServerState
 from securefl.secagg.codec import context_digest
 from securefl.secagg.envelope import NO_VIEW, Channel, Slip, open_envelope, seal
-from securefl.secagg.journal import Journal, MemoryJournal
+from securefl.secagg.journal import MAX_SKIP, Journal, MemoryJournal
 from securefl.secagg.masking.inputs import require_input, sum_inputs
 from securefl.secagg.masking.keys import KeyEnd, KeySchedule
 from securefl.secagg.masking.protocol import MaskingOptions, make_roster
@@ -36,9 +36,6 @@ from securefl.types import ClientId, RingVector, Rng, Secret
 WIRE_ID = b"masking-static/1"
 ADVERT_PHASE = 1
 INPUT_PHASE = 2
-MAX_SKIP = 10_000
-"""Rounds that a ratchet may skip at once: a bound on the work that a wrong round number can cause."""
-
 
 class Ratchet:
     """One client's chain keys with every other client; it only turns forward."""
@@ -48,7 +45,7 @@ class Ratchet:
         self._round = 0
 
     def turn(self, context: RoundContext) -> dict[ClientId, Secret]:
-        """Return the mask keys of ``context`` by peer, and forget what they came from.
+        """Return the mask keys of ``context`` by peer, and forget what they came from; each skipped round costs a step.
 
         Raises:
             ProtocolAbort: ROUND_REUSED, the ratchet is at this round or past it, or the round skips too many.
