@@ -10,10 +10,12 @@ without the attacker's own part (V1), with the attacks of the suite and their sc
 labels (5), molecules in a public library that holds half of the compounds (6), and the bits that one partner alone brings to
 the sum (7). ``support_pattern`` is what the pattern of withheld rows reveals by itself: members are told from public
 compounds by the share of their bits whose rows were opened. ``at_chance`` says that the pooled 95 % interval holds what
-guessing reaches, or that nothing was left to score.
+guessing reaches, or that nothing was left to score: no leak could be shown on so many compounds, which is not to say there is
+none.
 
 What it is not: utility. ``kept`` is the cosine between the mean update with the defence and without it, a proxy; the price in
-performance is in :mod:`benchmarks.defence_utility`. Pooled counts treat compounds of one batch as independent. Freezing the
+performance is in :mod:`benchmarks.defence_utility`. Pooled counts treat compounds of one batch as independent; where the bits
+of a compound or the labels of a task show together, their intervals count compounds and tasks (``size``). Freezing the
 first layer has no row: nothing of it is released afterwards, and before it leaks as without a defence.
 """
 
@@ -33,13 +35,14 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from attacks import clopper_pearson, tpr_at_fpr, union_of_bits
+from attacks import tpr_at_fpr, union_of_bits
 from attacks.course.differential import BITS, Differences
+from attacks.first_layer.bit_union import first_having
 from attacks.first_layer.on_views import LABELS, RECOVERY, UNION
 from attacks.interface import AdversaryView, Attack, Claims, Fact
 from attacks.molecules.library import Library, Molecules
 from attacks.molecules.lookup import MOLECULES
-from attacks.score import Score
+from attacks.score import Score, proportion
 from attacks.view import Truth
 from benchmarks.environment import environment
 from benchmarks.first_layer_defences import DEFENCES, EACH, RATE, Defence, Part, Update
@@ -141,20 +144,27 @@ def differential(sent: Sequence[Update], parts: Sequence[Part], trunk: Trunk, ow
     given, without = start + opened(sent, owners), start + opened(sent[1:], owners)
     has = [np.asarray(part.matrix.sum(axis=0)).ravel() > 0 for part in parts]
     view = AdversaryView(view="V1", tensors={"start": start, "without": without, "given": given}, facts={})
-    truth = Differences(member=np.zeros(0, dtype=bool), only=has[0] & ~np.any(has[1:], axis=0))
+    truth = Differences(bringer=np.where(np.any(has[1:], axis=0), -1, first_having(parts[0].matrix)))
     found = BITS.score(BITS.run(view, {}), {}, truth).scores
     return next((score for score in found if score.metric == METRICS["differential_bits"]), None)
 
 
-def pattern(delta: NDArray[np.float64], behind: Sequence[Part], decoys: Library) -> Score:
-    """Return how many members the opened rows tell, values unseen, at one per cent of public compounds wrongly accused."""
+def pattern(delta: NDArray[np.float64], behind: Sequence[Part], decoys: Library) -> NDArray[np.int64]:
+    """Return for each member how many public compounds lie as high by the opened rows, values unseen, int64 (members,)."""
     opened_rows = np.zeros(BITS_LEN)
     opened_rows[union_of_bits(delta)] = 1.0
 
     def share(matrix: sp.csr_matrix) -> NDArray[np.float64]:
         return np.asarray((matrix @ opened_rows) / np.maximum(np.diff(matrix.indptr), 1), dtype=np.float64)
 
-    return tpr_at_fpr(np.concatenate([share(part.matrix) for part in behind]), share(decoys.fingerprints), fpr=0.01)
+    public = np.sort(share(decoys.fingerprints))
+    members = np.concatenate([share(part.matrix) for part in behind])
+    return np.asarray(len(public) - np.searchsorted(public, members, side="left"), dtype=np.int64)
+
+
+def told_by_pattern(above: Sequence[NDArray[np.int64]], public: int) -> Score:
+    """Return how many members of all draws lie above all but one per cent of the ``public`` compounds, which draws share."""
+    return tpr_at_fpr(-np.concatenate(above).astype(np.float64), -np.arange(1.0, public + 1), fpr=0.01)
 
 
 def views_of(sent: Sequence[Update], parts: Sequence[Part], owners: int) -> dict[str, Release]:
@@ -172,23 +182,21 @@ def sent_by(defence: Defence, parts: Sequence[Part], seed: int) -> list[Update]:
     return [defence.sends(part, draw) for part in parts]
 
 
-def patterns_of(defence: Defence, parts: Sequence[Part], decoys: Library, seed: int) -> dict[str, Score | None]:
-    """Return what the opened rows alone tell from V3 and V1 on one draw."""
-    views = views_of(sent_by(defence, parts, seed), parts, defence.owners)
-    return {f"{name}/support_pattern": pattern(delta, behind, decoys) for name, (delta, behind) in views.items()}
-
-
-def run_seed(defence: Defence, parts: Sequence[Part], trunk: Trunk, decoys: Library, seed: int) -> dict[str, Score | None]:
-    """Return every attack's score from V3 and V1 on one draw."""
+def run_seed(
+    defence: Defence, parts: Sequence[Part], trunk: Trunk, decoys: Library, seed: int
+) -> tuple[dict[str, Score | None], dict[str, NDArray[np.int64]]]:
+    """Return every attack's score from V3 and V1 on one draw, and by view what :func:`pattern` finds."""
     sent = sent_by(defence, parts, seed)
     noisy = defence.name.startswith("noise")
     scores: dict[str, Score | None] = {}
+    patterns: dict[str, NDArray[np.int64]] = {}
     for name, (delta, behind) in views_of(sent, parts, defence.owners).items():
+        patterns[name] = pattern(delta, behind, decoys)
         truth = truth_of(behind, decoys, np.random.default_rng([seed, 2]))
         found = attacked(view_of(delta, trunk, truth, noisy=noisy), truth)
         scores |= {f"{name}/{attack}": score for attack, score in found.items()}
     scores["V1/differential_bits"] = differential(sent, parts, trunk, defence.owners)
-    return scores | patterns_of(defence, parts, decoys, seed)
+    return scores, patterns
 
 
 def _less_own(sent: Sequence[Update], owners: int) -> NDArray[np.float64]:
@@ -209,19 +217,28 @@ def kept(defence: Defence, parts: Sequence[Part]) -> float:
 def pooled(scores: Sequence[Score | None]) -> dict[str, object]:
     """Return counts over the seeds; an attack that had nothing to score found nothing."""
     counted = [score for score in scores if score is not None and score.k is not None and score.n]
-    k, n = sum(score.k or 0 for score in counted), sum(score.n or 0 for score in counted)
+    n = sum(score.n or 0 for score in counted)
     if not n:
         return {"k": 0, "n": 0, "at_chance": True}
     chance = sum(score.chance * (score.n or 0) for score in counted) / n
-    low, high = clopper_pearson(k, n)
-    return {"k": k, "n": n, "value": k / n, "low": low, "high": high, "chance": chance, "at_chance": low <= chance}
+    size = sum(score.size or 0.0 for score in counted)
+    return row(proportion("pooled", sum(score.k or 0 for score in counted), n, chance=chance, size=size))
+
+
+def row(score: Score) -> dict[str, object]:
+    """Return one leak of the table."""
+    found = {name: getattr(score, name) for name in ("k", "n", "size", "value", "low", "high", "chance")}
+    return {**found, "at_chance": score.low <= score.chance}
 
 
 def measured(defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys: Library) -> dict[str, object]:
     """Return one row of the table."""
     begin = time.process_time()
     seeds = [run_seed(defence, parts, trunk, decoys, seed) for seed, (parts, trunk) in enumerate(draws)]
-    leaks = {name: pooled([scores[name] for scores in seeds]) for name in seeds[0]}
+    leaks = {name: pooled([scores[name] for scores, _ in seeds]) for name in seeds[0][0]}
+    for view in seeds[0][1]:
+        told = told_by_pattern([patterns[view] for _, patterns in seeds], len(decoys.smiles))
+        leaks[f"{view}/support_pattern"] = row(told)
     return {
         "defence": defence.name,
         "kept": float(np.mean([kept(defence, parts) for parts, _ in draws])),
@@ -229,13 +246,6 @@ def measured(defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys
         "all_at_chance": all(bool(leak["at_chance"]) for leak in leaks.values()),
         "cpu_seconds": time.process_time() - begin,
     }
-
-
-def with_patterns(row: dict[str, Any], defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys: Library) -> None:
-    """Add to a row that was measured before what the opened rows alone tell."""
-    seeds = [patterns_of(defence, parts, decoys, seed) for seed, (parts, _) in enumerate(draws)]
-    row["leaks"] |= {name: pooled([scores[name] for scores in seeds]) for name in seeds[0]}
-    row["all_at_chance"] = all(bool(leak["at_chance"]) for leak in row["leaks"].values())
 
 
 def draws_of(smiles: Sequence[str], each: int, seeds: int) -> list[tuple[list[Part], Trunk]]:
@@ -277,20 +287,15 @@ def main() -> None:
     smiles = [smiles[i] for i in np.random.default_rng(SEED).permutation(len(smiles))]
     decoys = Library(smiles=tuple(smiles[:DECOYS]), fingerprints=fingerprints(smiles[:DECOYS], bits=BITS_LEN, radius=3))
     compounds = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
-    about = {"schema_version": "1.1", "seed": SEED, "seeds": options.seeds, "bits": BITS_LEN, "compounds_sha256": compounds}
+    about = {"schema_version": "1.2", "seed": SEED, "seeds": options.seeds, "bits": BITS_LEN, "compounds_sha256": compounds}
     rows = known(options.out, about)
     draws: dict[int, list[tuple[list[Part], Trunk]]] = {}
-    # What is cheap first: rows that lack a figure alone, then rows that are missing.
-    for defence in sorted(DEFENCES, key=lambda defence: defence.name not in rows):
-        done = defence.name in rows
-        if done and "V3/support_pattern" in rows[defence.name]["leaks"]:
+    for defence in DEFENCES:
+        if defence.name in rows:
             continue
         if defence.each not in draws:
             draws[defence.each] = draws_of(smiles[DECOYS:], defence.each, options.seeds)
-        if done:
-            with_patterns(rows[defence.name], defence, draws[defence.each], decoys)
-        else:
-            rows[defence.name] = measured(defence, draws[defence.each], decoys)
+        rows[defence.name] = measured(defence, draws[defence.each], decoys)
         write_to_disk(options.out, content(rows, about))
         print(json.dumps({"defence": defence.name, "seconds": rows[defence.name]["cpu_seconds"]}), flush=True)
 

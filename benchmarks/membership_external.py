@@ -10,7 +10,8 @@ BASE is the relative likelihood of RMIA here, the same score (see ``attacks/memb
 negative control: its true positive rates must look like chance.
 
 Every repeat is written as soon as it is done, and a call goes on with those that are missing. The mean over repeats has a t
-interval; repeats draw their splits from the same compounds, so it understates how much another data set would differ. ``met``
+interval, which holds what the threshold of each repeat adds; repeats draw their splits from the same compounds, so it
+understates how much another data set would differ. Summed counts ``k`` of ``n`` have no interval for that reason. ``met``
 compares the mean with an earlier measurement under the same protocol, which had an uncertainty of its own.
 """
 
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from attacks import auc, clopper_pearson, lira, membership_loss, rmia, tpr_at_fpr
+from attacks import auc, lira, membership_loss, rmia, tpr_at_fpr
 from attacks.membership.candidates import Candidates
 from attacks.membership.shadow_losses import Shadows
 from attacks.score import certifiable_rates
@@ -142,18 +143,14 @@ def mean_interval(values: list[float]) -> dict[str, float | int | None]:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each attack's figures over its repeats, with the bar; ``pooled`` counts have Clopper-Pearson intervals."""
+    """Return each attack's figures over its repeats, with the bar."""
     found = []
     for name, attack in sorted({(r["data"], r["attack"]) for r in rows}):
         mine = [r for r in rows if (r["data"], r["attack"]) == (name, attack)]
         one: dict[str, Any] = {"data": name, "attack": attack, "auc": mean_interval([r["auc"] for r in mine])}
         for metric in (name for name in mine[0] if name.startswith("tpr")):
-            k, n = sum(r[metric] for r in mine), sum(r["members"] for r in mine)
-            low, high = clopper_pearson(k, n)
-            one[metric] = {
-                **mean_interval([r[metric] / r["members"] for r in mine]),
-                "pooled": {"k": k, "n": n, "low": low, "high": high},
-            }
+            pooled = {"k": sum(r[metric] for r in mine), "n": sum(r["members"] for r in mine)}
+            one[metric] = {**mean_interval([r[metric] / r["members"] for r in mine]), "pooled": pooled}
         bar = BARS[name].get(attack)
         found.append({**one, "bar": bar, "met": None if bar is None else one["tpr_at_fpr_0"]["mean"] >= bar})
     return found
@@ -162,7 +159,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the whole content of the file."""
     return {
-        "schema_version": "1.1", "seed": SEED, "shadows": SHADOWS, "epochs": EPOCHS, "environment": environment("torch"),
+        "schema_version": "1.2", "seed": SEED, "shadows": SHADOWS, "epochs": EPOCHS, "environment": environment("torch"),
         "non_members": {r["data"]: r["non_members"] for r in rows}, "summary": summary(rows), "repeats": rows,
     }  # fmt: skip
 

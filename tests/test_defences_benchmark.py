@@ -11,9 +11,9 @@ import scipy.sparse as sp
 import torch
 
 from attacks.molecules.library import Library
-from attacks.score import proportion
+from attacks.score import clopper_pearson, clustered, proportion, tpr_at_fpr
 from benchmarks.defence_utility import ALONE, NONE, SEEDS, arms, mean_of, table
-from benchmarks.defences import BITS_LEN, METRICS, kept, opened, pattern, pooled
+from benchmarks.defences import BITS_LEN, METRICS, kept, opened, pattern, pooled, told_by_pattern
 from benchmarks.first_layer_defences import ADAM_RATE, DEFENCES, EACH, RATE, Defence, Part, adam_step
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "defences.json"
@@ -86,8 +86,24 @@ def test_opened_rows_tell_members_where_nothing_is_withheld_and_none_where_every
     part = Part(tuple("C" * 40), sp.csr_matrix(members), np.ones(40, np.int8), np.zeros((1, 1), np.float32))
     decoys = Library(smiles=tuple("C" * 300), fingerprints=sp.csr_matrix(public))
     touched = np.outer(members.max(axis=0), np.ones(3))
-    assert pattern(touched, [part], decoys).k == 40
-    assert pattern(np.zeros((BITS_LEN, 3)), [part], decoys).k == 0
+    all_open, none_open = pattern(touched, [part], decoys), pattern(np.zeros((BITS_LEN, 3)), [part], decoys)
+    assert told_by_pattern([all_open], 300).k == 40
+    assert told_by_pattern([none_open], 300).k == 0
+    twice = told_by_pattern([all_open, none_open], 300)
+    assert (twice.k, twice.n) == (40, 80)
+    # The threshold is set on the public compounds, which are the same in both draws.
+    low, high = clopper_pearson(40, 80)
+    assert twice.low < low < high < twice.high
+
+
+def test_members_by_pattern_are_those_above_the_threshold_of_their_own_draw() -> None:
+    """Ties with public compounds are no catch, as in the score of single draws."""
+    draw = np.random.default_rng(3)
+    public, members = draw.integers(0, 40, 200) / 40, draw.integers(20, 44, 50) / 40
+    above = 200 - np.searchsorted(np.sort(public), members, side="left")
+    alone = tpr_at_fpr(members, public, fpr=0.01)
+    assert told_by_pattern([above], 200).k == alone.k
+    assert 0 < (alone.k or 0) < 50
 
 
 def test_counts_are_pooled_and_chance_is_inside_or_not() -> None:
@@ -95,6 +111,9 @@ def test_counts_are_pooled_and_chance_is_inside_or_not() -> None:
     leak = pooled([proportion("exact", 9, 10, chance=0.0), proportion("exact", 8, 10, chance=0.0), None])
     assert (leak["k"], leak["n"], leak["at_chance"]) == (17, 20, False)
     assert pooled([None])["at_chance"] is True
+    # Twenty bits of two compounds are worth two, in each of two draws.
+    bits = clustered("recall", np.ones(20, dtype=bool), np.repeat(np.arange(2), 10), chance=0.0)
+    assert pooled([bits, bits])["low"] == pytest.approx(clopper_pearson(4, 4)[0])
     assert pooled([proportion("exact", 0, 10, chance=0.0)])["at_chance"] is True
 
 

@@ -49,7 +49,7 @@ def put_counts(target: Target, desk: Desk, released: Released, *, attacker: int,
             Job(
                 view=AdversaryView(view=view, tensors=tensors, facts={}),
                 attacks=(COUNTS,),
-                truth=Differences(member=np.zeros(0, dtype=bool), only=(np.sum(others, axis=0) == 1)[order]),
+                truth=Differences(bringer=np.where(np.sum(others, axis=0) == 1, clear, NOBODY)[order]),
                 about={**about, "bits": len(counts), "coordinates": "clear" if view == "V1" else "scrambled"},
             )
         )

@@ -24,15 +24,19 @@ from attacks.course.trajectory import CANDIDATES, candidates_in, projection
 from attacks.first_layer.bit_union import union_of_bits
 from attacks.interface import AdversaryView, Attack, Claims, Found
 from attacks.membership.lira import mean_and_spread
-from attacks.score import Score, membership_scores, proportion, untold_rates
+from attacks.membership.members import Members, score_members
+from attacks.score import Score, clustered, proportion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """``member`` bool (c,), of the partner's candidates; ``only`` bool (bits,), which bits the partner alone has."""
+    """The partner's candidates, and the bits that it alone has: ``bringer`` int64 (bits,), a compound that has each of them.
 
-    member: NDArray[np.bool_]
-    only: NDArray[np.bool_]
+    Bits of one compound show together; -1 stands for a bit that others have too, or nobody.
+    """
+
+    members: Members | None = None
+    bringer: NDArray[np.int64]
 
 
 def new_bits(start: NDArray[np.float32], without: NDArray[np.float64], given: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -47,16 +51,16 @@ def run_bits(view: AdversaryView, earlier: Claims) -> Claims:
 
 def score_bits(claims: Claims, earlier: Claims, truth: Differences) -> Found:
     """Return precision and recall of the bits that only one partner has; chance is naming as many at random."""
-    return _told(claims["bits"], truth.only, recall="single_partner_recall", none="the partner has no bit of its own")
+    return _told(claims["bits"], truth.bringer, recall="single_partner_recall", none="the partner has no bit of its own")
 
 
-def _told(bits: NDArray[np.int64], only: NDArray[np.bool_], *, recall: str, none: str) -> Found:
-    named = np.zeros(len(only), dtype=bool)
+def _told(bits: NDArray[np.int64], bringer: NDArray[np.int64], *, recall: str, none: str) -> Found:
+    named, only = np.zeros(len(bringer), dtype=bool), bringer >= 0
     named[bits] = True
     hits, wanted = int((named & only).sum()), int(only.sum())
     scores: list[Score] = []
     if wanted:
-        scores.append(proportion(recall, hits, wanted, chance=float(named.mean())))
+        scores.append(clustered(recall, named[only], bringer[only], chance=float(named.mean())))
     if named.any():
         scores.append(proportion("precision", hits, int(named.sum()), chance=wanted / len(named)))
     detail = {"named": float(named.sum()), "true": float(wanted)}
@@ -70,7 +74,7 @@ def run_counts(view: AdversaryView, earlier: Claims) -> Claims:
 
 def score_counts(claims: Claims, earlier: Claims, truth: Differences) -> Found:
     """Return precision and recall of the bits with one contributor; chance is naming as many at random."""
-    return _told(claims["bits"], truth.only, recall="one_contributor_recall", none="no bit has one contributor alone")
+    return _told(claims["bits"], truth.bringer, recall="one_contributor_recall", none="no bit has one contributor alone")
 
 
 def run_compounds(view: AdversaryView, earlier: Claims) -> Claims:
@@ -94,10 +98,7 @@ def run_ratio(view: AdversaryView, earlier: Claims) -> Claims:
 
 def score_compounds(claims: Claims, earlier: Claims, truth: Differences) -> Found:
     """Return AUC and true positive rates of which of the partner's candidates it trained on."""
-    score, member = claims["score"], truth.member
-    detail = {"members": float(member.sum()), "non_members": float((~member).sum())}
-    members, others = score[member], score[~member]
-    return Found(scores=membership_scores(members, others), detail=detail, note=untold_rates(len(others)))
+    return Found() if truth.members is None else score_members(claims, earlier, truth.members)
 
 
 BITS = Attack(

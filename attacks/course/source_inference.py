@@ -12,12 +12,23 @@ Reference: [HSS+21] Hu, Salcic, Sun, Dobbie, Zhang: Source inference attacks in 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.course.trajectory import CANDIDATES, candidates_in, projection
 from attacks.interface import AdversaryView, Attack, Claims, Found
-from attacks.score import proportion
+from attacks.score import clustered
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """``partner`` int64 (c,): whose each candidate is; ``series`` (c,): those of one series are told or mistaken together."""
+
+    partner: NDArray[np.int64]
+    series: NDArray[np.integer[Any]]
 
 
 def source_of(explained: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -42,11 +53,11 @@ def run_source(view: AdversaryView, earlier: Claims) -> Claims:
     return {"partner": source_of(np.array(explained))}
 
 
-def score_source(claims: Claims, earlier: Claims, truth: NDArray[np.int64]) -> Found:
+def score_source(claims: Claims, earlier: Claims, truth: Sources) -> Found:
     """Return how many candidates were given to their own partner; chance is to name the partner with the most of them."""
-    right = int((claims["partner"] == truth).sum())
-    commonest = int(np.bincount(truth).max())
-    return Found(scores=(proportion("attributed_right", right, len(truth), chance=commonest / len(truth)),))
+    right = claims["partner"] == truth.partner
+    commonest = int(np.bincount(truth.partner).max())
+    return Found(scores=(clustered("attributed_right", right, truth.series, chance=commonest / len(right)),))
 
 
 SOURCE = Attack(

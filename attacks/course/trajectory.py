@@ -16,8 +16,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from attacks.interface import AdversaryView, Attack, Claims, Found
-from attacks.score import membership_scores, untold_rates
+from attacks.interface import AdversaryView, Attack, Claims
+from attacks.membership.members import score_members
 from securefl.records import View
 
 Matrix = NDArray[np.float64]
@@ -116,14 +116,6 @@ def run_fedmia(view: AdversaryView, earlier: Claims) -> Claims:
     return {"score": fedmia(np.array(target), np.array(others))}
 
 
-def score_candidates(claims: Claims, earlier: Claims, truth: NDArray[np.bool_]) -> Found:
-    """Return AUC and true positive rates; the truth says which candidates were members, drawn by a coin."""
-    score = claims["score"]
-    detail = {"members": float(truth.sum()), "non_members": float((~truth).sum())}
-    members, others = score[truth], score[~truth]
-    return Found(scores=membership_scores(members, others), detail=detail, note=untold_rates(len(others)))
-
-
 CANDIDATES = ("candidate.indices", "candidate.indptr")
 PROJECTION = Attack(
     name="trajectory_projection",
@@ -131,7 +123,7 @@ PROJECTION = Attack(
     views=VIEWS,
     reads=(*CANDIDATES, "round.*"),
     run=run_projection,
-    score=score_candidates,
+    score=score_members,
 )
 COSINE = Attack(
     name="trajectory_cosine",
@@ -139,7 +131,7 @@ COSINE = Attack(
     views=("V1",),
     reads=(*CANDIDATES, "round.*", "second", "heads"),
     run=run_cosine,
-    score=score_candidates,
+    score=score_members,
 )
 FEDMIA = Attack(
     name="trajectory_fedmia",
@@ -147,5 +139,5 @@ FEDMIA = Attack(
     views=("V3",),
     reads=(*CANDIDATES, "round.*"),
     run=run_fedmia,
-    score=score_candidates,
+    score=score_members,
 )

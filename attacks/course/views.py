@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from attacks.course.differential import BITS, COMPOUNDS, RATIO, Differences
 from attacks.course.rounds import ROUNDS, Cast, Course, cast_of, course_key, halves_of, run_course
-from attacks.course.source_inference import SOURCE
+from attacks.course.source_inference import SOURCE, Sources
 from attacks.course.trajectory import COSINE, FEDMIA, PROJECTION
+from attacks.first_layer.bit_union import first_having
 from attacks.interface import AdversaryView, Fact
 from attacks.jobs import Desk, Job, not_run
+from attacks.membership.members import Members
 from attacks.membership.shadows import made_once
 from attacks.target import Target
 from securefl.errors import InputError, ParameterError
@@ -61,6 +63,10 @@ class _Courses:
 def _candidates(target: Target, rows: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
     matrix = target.dataset.fingerprints[rows].tocsr()
     return {"candidate.indices": matrix.indices.astype(np.int64), "candidate.indptr": matrix.indptr.astype(np.int64)}
+
+
+def _members(target: Target, course: Course, asked: NDArray[np.bool_]) -> Members:
+    return Members(course.member[asked], target.dataset.cluster[course.compound[asked]])
 
 
 def _about(target: Target, compounds: int) -> dict[str, object]:
@@ -117,7 +123,7 @@ def _single(target: Target, courses: _Courses) -> Job:
     return Job(
         view=AdversaryView(view="V3", tensors=tensors, facts=facts),
         attacks=(PROJECTION, FEDMIA),
-        truth=course.member[mine],
+        truth=_members(target, course, mine),
         about=_about(target, int(mine.sum())),
         notes=(NOTE,),
     )
@@ -134,7 +140,7 @@ def _sources(target: Target, courses: _Courses) -> Job:
     return Job(
         view=AdversaryView(view="V3", tensors=tensors, facts=facts),
         attacks=(SOURCE,),
-        truth=course.partner[course.member],
+        truth=Sources(course.partner[course.member], target.dataset.cluster[course.compound[course.member]]),
         about={**_about(target, int(course.member.sum())), "member_of": None},
         notes=(NOTE,),
     )
@@ -154,7 +160,7 @@ def _summed(target: Target, courses: _Courses) -> Job:
     return Job(
         view=AdversaryView(view="V1", tensors=tensors, facts=facts),
         attacks=(PROJECTION, COSINE),
-        truth=course.member[theirs],
+        truth=_members(target, course, theirs),
         about=_about(target, int(theirs.sum())),
         notes=(NOTE,),
     )
@@ -170,12 +176,12 @@ def _difference(target: Target, courses: _Courses, *, with_shadows: bool) -> Job
         shadows = [courses.shadow(number) for number in range(1, 1 + target.config.attacks.shadows * target.effort.shadows)]
         tensors["shadow.given"] = np.stack([end for end, _ in shadows])
         tensors["shadow.inside"] = np.stack([inside for _, inside in shadows])
-    of_victim = np.asarray(bits[real.compound[mine & real.member]].sum(axis=0)).ravel() > 0
+    of_victim = first_having(bits[real.compound[mine & real.member]])
     of_others = np.asarray(bits[real.compound[~mine & real.member]].sum(axis=0)).ravel() > 0
     return Job(
         view=AdversaryView(view="V4" if with_shadows else "V1", tensors=tensors, facts={"bits": target.dataset.bits}),
         attacks=(RATIO,) if with_shadows else DIFFERENTIAL,
-        truth=Differences(member=real.member[mine], only=of_victim & ~of_others),
+        truth=Differences(members=_members(target, real, mine), bringer=np.where(of_others, -1, of_victim)),
         about=_about(target, int(mine.sum())),
         notes=(NOTE,),
     )

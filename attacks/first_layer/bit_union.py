@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from attacks.first_layer.rows import Delta, noise_floor, touched_rows
-from attacks.score import Score, proportion
+from attacks.score import Score, clustered, proportion
 
 
 def union_of_bits(delta_w1: Delta, *, noise: float | None = None) -> NDArray[np.int64]:
@@ -39,29 +39,48 @@ def could_be_member(union: NDArray[np.int64], fingerprints: sp.csr_matrix) -> ND
     return np.asarray(fingerprints @ outside == 0)
 
 
+def first_having(fingerprints: sp.csr_matrix) -> NDArray[np.int64]:
+    """Return the first of ``fingerprints``, CSR (n, bits), that has each bit, int64 (bits,), -1 where none has.
+
+    >>> first_having(sp.csr_matrix(np.array([[1, 0, 0], [1, 0, 1]]))).tolist()
+    [0, -1, 1]
+    """
+    found = np.full(fingerprints.shape[1], -1, dtype=np.int64)
+    rows = np.repeat(np.arange(fingerprints.shape[0]), np.diff(fingerprints.indptr))
+    # Of several rows in one place the last is kept: turned around, the first.
+    found[fingerprints.indices[::-1]] = rows[::-1]
+    return found
+
+
 def union_scores(
-    union: NDArray[np.int64], support: NDArray[np.int64], *, known: NDArray[np.int64] | None = None
+    union: NDArray[np.int64], fingerprints: sp.csr_matrix, *, known: NDArray[np.int64] | None = None
 ) -> tuple[Score, ...]:
     """Return precision and recall of ``union``, and the recall of bits that a single compound has.
 
+    Those of one compound show together, so that recall counts compounds; precision and recall of all bits take them as
+    independent, and are for orientation.
+
     Args:
-        union: the bits that the attack names. support: int64 (bits,), how many compounds truly have each.
+        union: the bits that the attack names. fingerprints: CSR (n, bits), the compounds that were there.
         known: bits that the attacker could not have missed (its own); they are left out.
 
     Chance is what naming as many bits at random gives.
     """
+    support = np.bincount(fingerprints.indices, minlength=fingerprints.shape[1])
     counted = np.ones(len(support), dtype=bool)
     if known is not None:
         counted[known] = False
     named = np.zeros(len(support), dtype=bool)
     named[union] = True
-    named, true = named[counted], support[counted] > 0
-    alone = support[counted] == 1
-    hits = int((named & true).sum())
+    named &= counted
+    true, alone = counted & (support > 0), counted & (support == 1)
+    hits, size = int((named & true).sum()), max(int(counted.sum()), 1)
+    chance = float(named.sum()) / size
     scores = []
     if named.any():
-        scores.append(proportion("precision", hits, int(named.sum()), chance=float(true.mean())))
-    for metric, wanted in (("recall", true), ("single_compound_recall", alone)):
-        if wanted.any():
-            scores.append(proportion(metric, int((named & wanted).sum()), int(wanted.sum()), chance=float(named.mean())))
+        scores.append(proportion("precision", hits, int(named.sum()), chance=float(true.sum()) / size))
+    if true.any():
+        scores.append(proportion("recall", hits, int(true.sum()), chance=chance))
+    if alone.any():
+        scores.append(clustered("single_compound_recall", named[alone], first_having(fingerprints)[alone], chance=chance))
     return tuple(scores)

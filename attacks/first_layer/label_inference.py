@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from attacks.score import Score, proportion
+from attacks.score import Score, clustered
 
 PARALLEL = 0.8
 """Cosine from which two error signals count as one task's: two tasks' heads rarely come near it."""
@@ -128,10 +128,12 @@ def label_inference(
 def label_score(labels: Labels, truth: NDArray[np.int8]) -> tuple[Score | None, int]:
     """Return the accuracy on compounds with a label (1 or -1; 0 has none), and how many known compounds oriented the tasks.
 
-    In each task the compound with the strongest signal is taken as known, settles the sign and is not counted. Chance is the
-    better of two guesses without an update: always the commoner label, or always the known compound's.
+    In each task the compound with the strongest signal is taken as known, settles the sign and is not counted; so the labels
+    of a task are right or wrong together. Chance is the better of two guesses without an update: always the commoner label,
+    or always the known compound's.
     """
-    right = guessed = positive = same = known = 0
+    right: list[NDArray[np.bool_]] = []
+    positive = same = 0
     for group in range(labels.task.max(initial=-1) + 1):
         rows = np.flatnonzero((labels.task == group) & (truth != 0))
         if len(rows) < 2:
@@ -139,12 +141,11 @@ def label_score(labels: Labels, truth: NDArray[np.int8]) -> tuple[Score | None, 
         anchor = rows[np.argmax(np.abs(labels.signal[rows]))]
         rest = rows[rows != anchor]
         flip = truth[anchor] * np.sign(labels.signal[anchor])
-        right += int((np.sign(labels.signal[rest]) * flip == truth[rest]).sum())
-        guessed += len(rest)
+        right.append(np.sign(labels.signal[rest]) * flip == truth[rest])
         positive += int((truth[rest] == 1).sum())
         same += int((truth[rest] == truth[anchor]).sum())
-        known += 1
-    if not guessed:
-        return None, known
-    chance = max(positive, guessed - positive, same) / guessed
-    return proportion("accuracy", right, guessed, chance=chance), known
+    if not right:
+        return None, 0
+    hits, task = np.concatenate(right), np.repeat(np.arange(len(right)), [len(one) for one in right])
+    chance = max(positive, len(hits) - positive, same) / len(hits)
+    return clustered("accuracy", hits, task, chance=chance), len(right)

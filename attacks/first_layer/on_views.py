@@ -74,8 +74,7 @@ def run_union(view: AdversaryView, earlier: Claims) -> Claims:
 def score_union(claims: Claims, earlier: Claims, truth: Truth) -> Found:
     """Return precision and recall of the union of bits."""
     union = claims["union"]
-    support = np.bincount(truth.fingerprints.indices, minlength=truth.fingerprints.shape[1])
-    scores = union_scores(union, support, known=truth.known)
+    scores = union_scores(union, truth.fingerprints, known=truth.known)
     detail = {"named": float(len(union)), "library_excluded": 1 - float(could_be_member(union, truth.library).mean())}
     note = "" if scores else "the attacker's own compounds have every bit: nothing is left to find out"
     return Found(scores=scores, detail=detail, note=note)

@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from attacks.first_layer.label_inference import label_inference
 from attacks.first_layer.on_views import found_fingerprints, patterns
 from attacks.interface import AdversaryView, Attack, Claims, Found
-from attacks.score import proportion
+from attacks.score import clustered
 from attacks.view import Truth, layers_in
 
 
@@ -73,19 +73,19 @@ def owners_of(recovered: sp.csr_matrix, truth: Truth) -> NDArray[np.int64]:
 def score_grouping(claims: Claims, earlier: Claims, truth: Truth) -> Found:
     """Return how many compounds stand in the group of their own partner; each group's first one places it and isn't counted.
 
-    Chance is to give every compound to the partner that has the most of them, or at random, whichever is better.
+    A group is right or wrong as a whole if its first one was misplaced, so the interval counts groups. Chance is
+    to give every compound to the partner that has the most of them, or at random, whichever is better.
     """
     group, owner = claims["group"], owners_of(found_fingerprints(earlier), truth)
-    right = told = 0
-    for one in range(int(group.max(initial=-1)) + 1):
-        mine = owner[(group == one) & (owner >= 0)]
-        right += int((mine[1:] == mine[0]).sum()) if len(mine) else 0
-        told += max(len(mine) - 1, 0)
-    detail = {"groups": float(group.max(initial=-1) + 1), "placed": float(told), "recovered": float((owner >= 0).sum())}
-    if not told:
+    groups = int(group.max(initial=-1)) + 1
+    owners = [owner[(group == one) & (owner >= 0)] for one in range(groups)]
+    right = np.concatenate([np.zeros(0, dtype=bool), *(mine[1:] == mine[:1] for mine in owners)])
+    where = np.repeat(np.arange(groups), [max(len(mine) - 1, 0) for mine in owners])
+    detail = {"groups": float(groups), "placed": float(len(right)), "recovered": float((owner >= 0).sum())}
+    if not len(right):
         return Found(detail=detail, note="no two recovered compounds share an assay: nothing to group")
     share = np.bincount(truth.owner) / len(truth.owner)
-    score = proportion("grouped_right", right, told, chance=float(share.max()))
+    score = clustered("grouped_right", right, where, chance=float(share.max()))
     return Found(scores=(score,), detail=detail, note="compounds that share an assay are one partner's")
 
 

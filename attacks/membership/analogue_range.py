@@ -22,9 +22,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from attacks.interface import AdversaryView, Attack, Claims, Found
+from attacks.membership.members import Members, score_members
 from attacks.membership.on_views import CANDIDATES, candidates_in, shadows_in
 from attacks.membership.rmia import log_likelihoods, unseen_spread
-from attacks.score import auc, membership_scores, untold_rates
+from attacks.score import auc
 
 SIMILAR = 0.8
 """Tanimoto similarity from which a compound counts as an analogue."""
@@ -33,9 +34,9 @@ BLOCK = 256
 
 @dataclass(frozen=True, slots=True)
 class Analogues:
-    """``trained_on`` bool (q,): whether an analogue was; ``public`` int64 (q,): analogues that nobody trains on."""
+    """``members``: whether an analogue of each query was trained on; ``public`` int64 (q,): analogues that nobody trains on."""
 
-    trained_on: NDArray[np.bool_]
+    members: Members
     public: NDArray[np.int64]
 
 
@@ -83,16 +84,16 @@ def run_range(view: AdversaryView, earlier: Claims) -> Claims:
 
 def score_range(claims: Claims, earlier: Claims, truth: Analogues) -> Found:
     """Return AUC and true positive rates; chance of the AUC is naming the queries with most public analogues."""
-    score, yes = claims["score"], truth.trained_on
+    yes = truth.members.member
     detail = {"with_analogue": float(yes.sum()), "without": float((~yes).sum())}
     if yes.all() or not yes.any():
         return Found(detail=detail, note="all queries have an analogue in training, or none: nothing to tell apart")
     guess = truth.public.astype(np.float64)
     chance = max(0.5, auc(guess[yes], guess[~yes]).value)
-    area, *rates = membership_scores(score[yes], score[~yes])
-    notes = ("chance is naming those with most public analogues", untold_rates(int((~yes).sum())))
-    scores = (dataclasses.replace(area, chance=chance), *rates)
-    return Found(scores=scores, detail=detail, note="; ".join(note for note in notes if note))
+    found = score_members(claims, earlier, truth.members)
+    area, *rates = found.scores
+    note = "; ".join(filter(None, ("chance is naming those with most public analogues", found.note)))
+    return Found(scores=(dataclasses.replace(area, chance=chance), *rates), detail=detail, note=note)
 
 
 ANALOGUE = Attack(

@@ -10,6 +10,7 @@ from attacks.interface import AdversaryView
 from attacks.jobs import Job
 from attacks.membership.analogue_range import ANALOGUE, Analogues, similar
 from attacks.membership.candidates import Candidates
+from attacks.membership.members import Members
 from attacks.membership.shadow_losses import Shadows
 from attacks.membership.shadows import cache_key, cached_arrays
 from attacks.target import Target
@@ -77,7 +78,7 @@ def analogue_job(
         ),
         attacks=(ANALOGUE,),
         truth=Analogues(
-            trained_on=np.asarray(near @ trained.astype(np.int64)).ravel() > 0,
+            members=Members(np.asarray(near @ trained.astype(np.int64)).ravel() > 0, dataset.cluster[queries.compound]),
             public=np.asarray(near @ (~trained).astype(np.int64)).ravel().astype(np.int64),
         ),
         about={**about, "compounds": len(queries.compound)},

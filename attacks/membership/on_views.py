@@ -20,9 +20,10 @@ from attacks.membership.candidates import Candidates
 from attacks.membership.extremity import prediction_extremity
 from attacks.membership.lira import lira
 from attacks.membership.loss import membership_loss
+from attacks.membership.members import Members, score_members
 from attacks.membership.rmia import rmia
 from attacks.membership.shadow_losses import Shadows
-from attacks.score import auc, membership_scores, tpr_at_fpr, untold_rates
+from attacks.score import auc, tpr_at_fpr
 from securefl.chem.dataset import Dataset
 
 
@@ -86,16 +87,16 @@ def _smallest(truth: Membership, score: NDArray[np.float64]) -> dict[str, float]
     candidates = truth.candidates
     members = np.bincount(candidates.partner[candidates.member], minlength=truth.partners)
     mine = candidates.partner == int(np.argmin(np.where(members > 0, members, members.max() + 1)))
-    inside, outside = score[mine & candidates.member], score[mine & ~candidates.member]
-    if not len(inside) or not len(outside):
+    inside, outside = mine & candidates.member, mine & ~candidates.member
+    if not inside.any() or not outside.any():
         return {}
-    found = auc(inside, outside)
+    found = auc(score[inside], score[outside], clusters=(truth.series[inside], truth.series[outside]))
     return {
         "auc_smallest_partner": found.value,
         "auc_smallest_partner_low": found.low,
         "auc_smallest_partner_high": found.high,
-        "members_smallest_partner": float(len(inside)),
-        "non_members_smallest_partner": float(len(outside)),
+        "members_smallest_partner": float(inside.sum()),
+        "non_members_smallest_partner": float(outside.sum()),
     }
 
 
@@ -104,20 +105,15 @@ def score_loss(claims: Claims, earlier: Claims, truth: Membership) -> Found:
     members but one in a hundred. It needs no shadow model and goes with what those would find at low false positive rates.
     """
     found = score_membership(claims, earlier, truth)
-    members, others = truth.candidates.split(claims["score"])
-    tail = tpr_at_fpr(-others, -members, fpr=0.01)
+    (members, others), (of_members, of_others) = map(truth.candidates.split, (claims["score"], truth.series))
+    tail = tpr_at_fpr(-others, -members, fpr=0.01, clusters=(of_others, of_members))
     return replace(found, scores=(*found.scores, replace(tail, metric="tnr_at_fnr_1pct")))
 
 
 def score_membership(claims: Claims, earlier: Claims, truth: Membership) -> Found:
-    """Return AUC and true positive rates of the claimed ``score``."""
-    candidates = truth.candidates
-    members, others = candidates.split(claims["score"])
-    detail = {"members": float(len(members)), "non_members": float(len(others))}
-    if truth.of_partner:
-        detail |= _smallest(truth, claims["score"])
-    scores = membership_scores(members, others, clusters=candidates.split(truth.series))
-    return Found(scores=scores, detail=detail, note=untold_rates(len(others)))
+    """Return the figures of :func:`score_members`, and beside them those of the smallest partner."""
+    found = score_members(claims, earlier, Members(truth.candidates.member, truth.series))
+    return replace(found, detail={**found.detail, **_smallest(truth, claims["score"])}) if truth.of_partner else found
 
 
 CANDIDATES = ("compound", "partner", "of_cell")

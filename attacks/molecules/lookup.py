@@ -18,14 +18,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from rdkit import Chem
-from scipy.stats import beta
 
 from attacks.first_layer.on_views import found_fingerprints, patterns
 from attacks.interface import AdversaryView, Attack, Claims, Found
 from attacks.molecules.growth import grow
 from attacks.molecules.library import Library, Molecules, library_in, packed_text, unpacked_text
 from attacks.molecules.space import Bits, MoleculeSpace, flat_smiles, quiet, tanimoto
-from attacks.score import Score, proportion
+from attacks.score import Score, clopper_pearson, proportion
 from attacks.view import Truth
 from securefl.records import View
 from securefl.types import Progress, silent
@@ -138,8 +137,7 @@ def collision_ceiling(molecules: Molecules) -> float:
 def _mean(values: list[float], chance: float) -> Score:
     """Return the mean similarity; its interval is that of a proportion, which spreads more than any values from 0 to 1."""
     n, total = len(values), min(float(np.sum(values)), float(len(values)))
-    low = float(beta.ppf(0.025, total, n - total + 1)) if total > 0 else 0.0
-    high = float(beta.ppf(0.975, total + 1, n - total)) if total < n else 1.0
+    low, high = clopper_pearson(total, n)
     return Score(metric="grown_tanimoto", value=total / n, low=low, high=high, chance=chance, n=n)
 
 

@@ -9,6 +9,7 @@ improvements say nothing about any of them: the attack then says so and is not s
 score. The truth is who has more training compounds, a stand-in for quality where nobody damaged their data on purpose.
 
 Reference: [PB23] Pejó, Biczók: Quality inference in federated learning with secure aggregation, IEEE Trans. Big Data 2023.
+[Hoe63] Hoeffding: Probability inequalities for sums of bounded random variables, J. Am. Stat. Assoc. 1963, section 5.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ def run_quality(view: AdversaryView, earlier: Claims) -> Claims:
 
 
 def score_quality(claims: Claims, earlier: Claims, truth: NDArray[np.int64]) -> Found:
-    """Return of how many pairs of partners the better one was named; the truth is each one's number of training compounds."""
+    """Return of how many pairs of partners the better one was named; the truth is each one's number of training compounds.
+
+    Pairs that share a partner depend on each other: a share of pairs is spread no more than that of half as many as there
+    are partners, which share none [Hoe63], and the interval counts those. Five partners prove nothing.
+    """
     quality = claims["quality"]
     pairs = [
         (i, j) for i in range(len(truth)) for j in range(len(truth))
@@ -57,7 +62,8 @@ def score_quality(claims: Claims, earlier: Claims, truth: NDArray[np.int64]) -> 
     if not pairs:
         return Found(note="no two partners took part in different rounds: the improvements say nothing about one of them")
     right = sum(bool(quality[i] > quality[j]) for i, j in pairs)
-    return Found(scores=(proportion("pairs_ordered", right, len(pairs), chance=0.5),))
+    apart = len({partner for pair in pairs for partner in pair}) // 2
+    return Found(scores=(proportion("pairs_ordered", right, len(pairs), chance=0.5, size=apart),))
 
 
 QUALITY = Attack(

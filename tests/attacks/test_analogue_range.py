@@ -10,6 +10,7 @@ from stand_ins import make_dataset
 from attacks.membership.analogue_range import Analogues, range_scores, score_range, similar
 from attacks.membership.analogue_views import analogue_job, queries_of
 from attacks.membership.candidates import candidates_of
+from attacks.membership.members import Members
 from attacks.membership.shadow_losses import Shadows
 from attacks.membership.shadows import halves
 from securefl.chem.dataset import Dataset
@@ -42,7 +43,7 @@ def test_a_better_fit_than_far_shadows_tells_of_an_analogue_and_no_gap_is_chance
     yes, inside = draw.random(count) < 0.4, draw.random((shadows, count)) < 0.5
     saw = inside | (yes & (draw.random((shadows, count)) < 0.5))
     hard = draw.normal(0, 2, count)
-    truth = Analogues(yes, np.ones(count, dtype=np.int64))
+    truth = Analogues(Members(yes, np.arange(count)), np.ones(count, dtype=np.int64))
 
     def scored(gap: float) -> tuple[float, float]:
         target = hard + gap * yes + draw.normal(0, 0.5, count)
@@ -71,5 +72,5 @@ def test_queries_are_non_members_and_far_shadows_saw_neither_them_nor_an_analogu
     assert isinstance(job.truth, Analogues)
     for number in range(0, len(queries.compound), 17):
         rows = near[number].indices
-        assert job.truth.trained_on[number] == (chemistry.fold[rows] == 0).any()
+        assert job.truth.members.member[number] == (chemistry.fold[rows] == 0).any()
         assert away[:, number].tolist() == (~inside[:, rows].any(axis=1)).tolist()

@@ -79,10 +79,10 @@ def test_the_support_guard_stops_exact_recovery_and_hides_single_bits(k: int) ->
     delta = sgd_step(x, NETWORK, Assays.drawn(64, 7))
     assert rates(x, delta)[0] > 0.95
     assert rates(x, guarded(delta, x, k))[0] == 0.0
-    scores = named(union_scores(union_of_bits(guarded(delta, x, k)), support(x)))
+    scores = named(union_scores(union_of_bits(guarded(delta, x, k)), x))
     assert scores["single_compound_recall"].value == 0.0
     assert scores["precision"].value == 1.0
-    assert named(union_scores(union_of_bits(delta), support(x)))["single_compound_recall"].value == 1.0
+    assert named(union_scores(union_of_bits(delta), x))["single_compound_recall"].value == 1.0
 
 
 def test_noise_stops_recovery_and_hides_the_bits() -> None:
@@ -92,12 +92,12 @@ def test_noise_stops_recovery_and_hides_the_bits() -> None:
     size = float(np.sqrt(np.mean(delta[support(x) > 0] ** 2)))
     noisy = delta + np.random.default_rng(0).normal(0, 30 * size, delta.shape)
     assert rates(x, noisy)[0] == 0.0
-    scores = named(union_scores(union_of_bits(noisy), support(x)))
+    scores = named(union_scores(union_of_bits(noisy), x))
     for score in scores.values():
         assert score.low <= score.chance <= score.high
     slightly = delta + np.random.default_rng(0).normal(0, 1e-3 * size, delta.shape)
     assert rates(x, slightly)[0] > 0.9
-    assert named(union_scores(union_of_bits(slightly), support(x)))["recall"].value > 0.99
+    assert named(union_scores(union_of_bits(slightly), x))["recall"].value > 0.99
 
 
 def test_adam_breaks_the_sum_but_not_the_support() -> None:
@@ -105,7 +105,7 @@ def test_adam_breaks_the_sum_but_not_the_support() -> None:
     x = compounds(48, seed=4)
     delta = local_training(x, NETWORK, Assays.drawn(48, 5), epochs=1, batch=16, optimiser="adam")
     assert rates(x, delta)[0] < 0.05
-    scores = named(union_scores(union_of_bits(delta), support(x)))
+    scores = named(union_scores(union_of_bits(delta), x))
     assert scores["precision"].value == scores["recall"].value == 1.0
 
 
@@ -174,10 +174,10 @@ def test_union_does_not_count_what_the_attacker_knew() -> None:
     """A partner's own bits are no finding."""
     x = compounds(30)
     union = union_of_bits(sgd_step(x, NETWORK, Assays.drawn(30, 4)))
-    everything = union_scores(union, support(x), known=np.zeros(0, dtype=np.int64))
-    rest = union_scores(union, support(x), known=union[:100])
+    everything = union_scores(union, x, known=np.zeros(0, dtype=np.int64))
+    rest = union_scores(union, x, known=union[:100])
     assert named(rest)["recall"].n == (named(everything)["recall"].n or 0) - 100
-    assert union_scores(union, support(x), known=np.arange(2048)) == ()
+    assert union_scores(union, x, known=np.arange(2048)) == ()
 
 
 @pytest.mark.statistical

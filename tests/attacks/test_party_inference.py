@@ -7,14 +7,14 @@ import pytest
 import scipy.sparse as sp
 from synthetic_updates import Assays, Network, compounds, sgd_step
 
-from attacks.course.source_inference import run_source, score_source
+from attacks.course.source_inference import Sources, run_source, score_source
 from attacks.first_layer.fingerprint_recovery import fingerprint_recovery
 from attacks.first_layer.partner_grouping import grouped_over_rounds, run_grouping, score_grouping
 from attacks.interface import AdversaryView
 from attacks.parties.property_inference import Chemotypes, run_property, score_property
 from attacks.parties.quality_inference import qualities, run_quality, score_quality
 from attacks.parties.quality_views import presence
-from attacks.score import Score
+from attacks.score import Score, clopper_pearson
 from attacks.view import Truth
 from securefl.records import ArmRecord, CostRecord, DepartureRecord, PerformanceRecord
 
@@ -42,10 +42,11 @@ def sources() -> tuple[AdversaryView, np.ndarray]:
 @pytest.mark.statistical
 def test_an_update_tells_whose_a_compound_is_and_shuffled_owners_are_chance() -> None:
     view, owner = sources()
+    alone = np.arange(len(owner))
     claims = run_source(view, {})
-    (found,) = score_source(claims, {}, owner).scores
+    (found,) = score_source(claims, {}, Sources(owner, alone)).scores
     assert found.low > 0.9
-    (control,) = score_source(claims, {}, np.random.default_rng(3).permutation(owner)).scores
+    (control,) = score_source(claims, {}, Sources(np.random.default_rng(3).permutation(owner), alone)).scores
     assert inside(control)
 
 
@@ -80,7 +81,9 @@ def test_compounds_of_one_assay_are_one_partners_and_shuffled_owners_are_chance(
     claims = run_grouping(view, recovered)
     found = score_grouping(claims, recovered, truth)
     (score,) = found.scores
-    assert score.low > 0.85
+    assert score.value == 1.0
+    # Six assays, not 65 compounds, show it.
+    assert score.chance < score.low < 0.6
     assert found.detail["placed"] > 0.5 * found.detail["recovered"]
     shuffled = Truth(
         fingerprints=truth.fingerprints, label=truth.label, library=truth.library, known=truth.known,
@@ -158,7 +161,9 @@ def test_changing_cohorts_tell_whose_data_are_good() -> None:
         (found,) = score_quality(claims, {}, truth).scores
         return found
 
-    assert told(present).low > 0.7
+    assert told(present).value > 0.95
+    # Eight partners are four pairs that share nobody: all in order may still be luck, 28 pairs that don't depend would not.
+    assert 0.3 < told(present).low < 0.5 < clopper_pearson(27, 28)[0]
     assert inside(told(np.random.default_rng(10).permutation(present)))
 
 
@@ -187,3 +192,13 @@ def test_presence_follows_the_departures() -> None:
         departures=left,
     )  # fmt: skip
     assert presence(record, ("A", "B"), 4).T.tolist() == [[True, True, False, False], [True, False, True, True]]
+
+
+@pytest.mark.statistical
+def test_five_partners_in_order_by_luck_are_no_finding() -> None:
+    """2,000 random orders of five: no interval excludes chance; ten pairs counted as independent claim a leak far too often."""
+    draw, truth = np.random.default_rng(12), np.arange(5)
+    scores = [score_quality({"quality": draw.permutation(5.0 * truth)}, {}, truth).scores[0] for _ in range(2000)]
+    assert all(inside(score) for score in scores)
+    naive = [clopper_pearson(score.k or 0, score.n or 0) for score in scores]
+    assert sum(low > 0.5 or high < 0.5 for low, high in naive) > 100
