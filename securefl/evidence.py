@@ -136,6 +136,7 @@ class EstimateRecord(Record):
     protocol_hours: float
     training_hours: float
     operator_hours: float
+    decryptor_hours: float = Field(0.0, description="all decryptors together, with the fresh keys of rounds")
     gigabytes_sent: float
     gigabytes_received: float
     money_partner: float

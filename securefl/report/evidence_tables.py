@@ -206,6 +206,10 @@ def _change(option: OptionRecord, name: str, value: float) -> Cell:
     return number(value, signed(value, 3), f"{told}, may be noise" if noise else told)
 
 
+def _decryptors(hours: float) -> Cell:
+    return number(hours, seconds(hours * HOUR) if hours else "no decryptor", "of one core" if hours else "")
+
+
 def estimates_table(report: ReportRecord) -> Table:
     """Return cost at the price list's scale, an extrapolation."""
     if report.prices is None:
@@ -218,6 +222,7 @@ def estimates_table(report: ReportRecord) -> Table:
             number(each.training_hours, f"{count(each.training_hours)} h", "of one core"),
             number(each.protocol_hours, seconds(each.protocol_hours * HOUR), "of one core"),
             number(each.operator_hours, seconds(each.operator_hours * HOUR), "of one core"),
+            _decryptors(each.decryptor_hours),
             number(each.gigabytes_sent, decimal(each.gigabytes_sent, 1), f"{decimal(each.gigabytes_received, 1)} received"),
             number(each.money_partner, money(each.money_partner, unit)),
             number(each.money_consortium, money(each.money_consortium, unit)),
@@ -226,7 +231,7 @@ def estimates_table(report: ReportRecord) -> Table:
         )
         for each in report.estimates
     )  # fmt: skip
-    heads = ("Arm", "#Training of a partner", "#Protocol of a partner", "#Operator", "#GB sent by a partner",
+    heads = ("Arm", "#Training of a partner", "#Protocol of a partner", "#Operator", "#All decryptors", "#GB sent by a partner",
              "#Money of a partner", "#Money of all", "#Days")  # fmt: skip
     return Table(name="estimates", caption="Cost of a whole run at the stated scale: extrapolated, not measured", heads=heads,
                  rows=rows)  # fmt: skip
@@ -245,7 +250,7 @@ def grid_table(report: ReportRecord) -> Table:
             number(line.client_seconds, seconds(line.client_seconds), f"{decimal(line.bytes_up_per_parameter, 1)} bytes each"),
             number(line.protocol_hours, seconds(line.protocol_hours * HOUR)),
             number(line.operator_hours, seconds(line.operator_hours * HOUR)),
-            number(line.decryptor_hours, seconds(line.decryptor_hours * HOUR) if line.decryptor_hours else "no decryptor"),
+            _decryptors(line.decryptor_hours),
             number(line.gigabytes_sent, decimal(line.gigabytes_sent, 1), f"{decimal(line.gigabytes_received, 1)} received"),
             number(line.money_partner, money(line.money_partner, unit)),
         )

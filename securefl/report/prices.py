@@ -17,14 +17,16 @@ from pydantic import ValidationError
 from securefl.errors import InputError
 from securefl.evidence import EstimateRecord, PriceRecord
 from securefl.records import ArmRecord, DataRecord
+from securefl.report.conformance import decryptor_of
 
 SHIPPED = "prices.toml"
 HOUR, DAY, GIGABYTE = 3600.0, 86400.0, 1e9
 MODEL = (
     "Protocol: measured CPU seconds and bytes for each parameter, times the parameters, times the rounds. Training: measured "
     "CPU seconds for one activity, parameter of the trunk and round, times those of the scale, divided among the partners. The "
-    "operator's work grows with the partners too. Days: training over all cores of a partner's machine, everything else on one "
-    "core, one after the other; time on the network is not in it."
+    "operator's and the decryptors' work grows with the partners too. A threshold's decryptors are the partners' own and work at the "
+    "same time: a partner pays for its own; all pay for a single one. Days: training over all cores of a partner's machine, "
+    "everything else on one core, one after the other; time on the network is not in it."
 )
 
 
@@ -63,21 +65,27 @@ def _estimate(arm: ArmRecord, work: int, partners: int, prices: PriceRecord) -> 
     grown = scale.parameters / arm.parameters
     protocol = (cost.setup_seconds + scale.rounds * cost.client_seconds) * grown / HOUR
     operator = scale.rounds * cost.server_seconds * grown * scale.partners / partners / HOUR
+    decryptors = scale.rounds * cost.decryptor_seconds * grown * scale.partners / partners / HOUR
+    if decryptors:
+        decryptors += scale.rounds * cost.key_seconds / HOUR
+    own = decryptors / scale.partners if decryptor_of(arm) == "threshold" else 0.0
+    alone = 0.0 if own else decryptors
     steps = arm.rounds * len(arm.seeds) * work
     training = cost.training_seconds / steps * scale.rounds * scale.parameters * scale.activities / scale.partners / HOUR
     sent = cost.bytes_up_per_parameter * scale.parameters * scale.rounds / GIGABYTE
     received = cost.bytes_down_per_parameter * scale.parameters * scale.rounds / GIGABYTE
-    money = (protocol + training) * prices.core_hour + sent * prices.gigabyte_sent + received * prices.gigabyte_received
-    days = (training / prices.cores + protocol + operator) * HOUR / DAY
+    money = (protocol + training + own) * prices.core_hour + sent * prices.gigabyte_sent + received * prices.gigabyte_received
+    days = (training / prices.cores + protocol + operator + own + alone) * HOUR / DAY
     return EstimateRecord(
         arm=arm.name,
         protocol_hours=protocol,
         training_hours=training,
         operator_hours=operator,
+        decryptor_hours=decryptors,
         gigabytes_sent=sent,
         gigabytes_received=received,
         money_partner=money,
-        money_consortium=money * scale.partners + operator * prices.core_hour,
+        money_consortium=money * scale.partners + (operator + alone) * prices.core_hour,
         days=days,
         fits=days <= scale.limit_days,
     )

@@ -91,6 +91,8 @@ def cost_table(arms: Iterable[ArmRecord]) -> Table:
             number(cost.setup_seconds, seconds(cost.setup_seconds)),
             number(cost.client_seconds, seconds(cost.client_seconds)),
             number(cost.server_seconds, seconds(cost.server_seconds)),
+            number(cost.decryptor_seconds, seconds(cost.decryptor_seconds) if cost.decryptor_seconds else "no decryptor",
+                   f"{seconds(cost.key_seconds)} for the key" if cost.decryptor_seconds and cost.key_seconds else ""),
             number(cost.bytes_up_per_parameter, decimal(cost.bytes_up_per_parameter)),
             number(cost.bytes_down_per_parameter, decimal(cost.bytes_down_per_parameter)),
             number(error, small(error), kept, kind="" if inside or arm.clipped else "alarm"),
@@ -98,8 +100,8 @@ def cost_table(arms: Iterable[ArmRecord]) -> Table:
             number(arm.clipped, count(arm.clipped)),
             number(cost.wall_seconds, seconds(cost.wall_seconds), f"peak {count(cost.peak_rss_mb)} MB"),
         ))  # fmt: skip
-    heads = ("Arm", "#Set-up", "#One partner", "#Operator", "#Bytes up", "#Bytes down", "#Largest error", "#Bound", "#Clipped",
-             "#Whole arm")  # fmt: skip
+    heads = ("Arm", "#Set-up", "#One partner", "#Operator", "#All decryptors", "#Bytes up", "#Bytes down", "#Largest error",
+             "#Bound", "#Clipped", "#Whole arm")  # fmt: skip
     caption = "Cost of a round: CPU seconds, bytes for each parameter on the wire, and the error of the opened sum"
     return Table(name="cost", caption=caption, heads=heads, rows=tuple(rows))
 

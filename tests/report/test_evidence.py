@@ -21,6 +21,7 @@ from securefl.report.conformance import decryptor_of, protocol_record, warnings_
 from securefl.report.figures.tradeoff import Point, front
 from securefl.report.prices import estimates, load_prices
 from securefl.report.recommendation import recommend
+from securefl.report.tables import cost_table
 from securefl.report.verdicts import Finding, Judged
 from securefl.secagg.masking.protocol import set_up
 from securefl.secagg.replay import transcript_head
@@ -136,6 +137,24 @@ def test_prices_scale_as_the_model_says() -> None:
     assert estimates([arm], data, 5, free)[0].money_consortium == 0.0
     tight = prices.model_copy(update={"scale": scale.model_copy(update={"limit_days": 1e-6})})
     assert not estimates([arm], data, 5, tight)[0].fits
+
+
+@pytest.mark.parametrize(("scheme", "each"), [("paillier", True), ("ckks", False)])
+def test_decryptors_are_in_the_price_and_in_the_time(scheme: str, each: bool) -> None:
+    """A threshold's decryptors are the partners' own, all at the same time; a single one is everybody's."""
+    prices, data, bare = load_prices(), made_run_record(RunConfig()).data, made_arm(scheme)
+    dear = bare.model_copy(update={"cost": bare.cost.model_copy(update={"decryptor_seconds": 50.0, "key_seconds": 2.0})})
+    free = bare.model_copy(update={"cost": bare.cost.model_copy(update={"decryptor_seconds": 0.0})})
+    one, other = estimates([dear, free], data, 5, prices)
+    scale = prices.scale
+    hours = scale.rounds * (2.0 + 50.0 * scale.parameters / bare.parameters * scale.partners / 5) / 3600
+    assert (one.decryptor_hours, other.decryptor_hours) == (pytest.approx(hours), 0.0)
+    assert one.money_consortium - other.money_consortium == pytest.approx(hours * prices.core_hour)
+    share = hours / scale.partners if each else hours
+    assert one.days - other.days == pytest.approx(share / 24)
+    assert one.money_partner - other.money_partner == pytest.approx(share * prices.core_hour if each else 0.0, abs=1e-9)
+    row = next(row for row in cost_table([dear]).rows)
+    assert any("2.0 s for the key" in cell.note for cell in row)
 
 
 @pytest.mark.parametrize(
