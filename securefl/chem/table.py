@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -155,8 +156,7 @@ def table_of(content: pa.Table, columns: Columns, *, name: str) -> Table:
         InputError: as for :func:`read_table`.
     """
     smiles, task = _labels(content[columns.smiles]), _labels(content[columns.task])
-    value, bad_text = numbers_of(content[columns.value])
-    _refuse_nonfinite(value, np.asarray(content[columns.value].is_valid()) & ~bad_text, name, columns.value)
+    value, bad_text = measured(content[columns.value], name, columns.value)
     relation, bad_relation = _relations(content, columns)
     partner = _labels(content[columns.partner]) if columns.partner in content.column_names else None
     reasons = [
@@ -256,32 +256,58 @@ def require_columns(path: Path, found: Sequence[str], wanted: Mapping[str, str] 
 
 def _labels(column: pa.ChunkedArray) -> Labels:
     try:
-        text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        text = _filled(column.cast(pa.string()))
     except pa.ArrowException as error:
         raise InputError(f"a column of type {column.type} can't be read as text") from error
-    text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     encoded = text.combine_chunks().dictionary_encode() if text.num_chunks != 1 else text.chunk(0).dictionary_encode()
     code = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
     return Labels(tuple(encoded.dictionary.to_pylist()), code)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds texts: Parquet from other writers has them in four types."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column with its texts trimmed, null where nothing is left of one; another column as it is."""
+    if not is_text(column.type):
+        return column
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
 def numbers_of(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the values (NaN where blank) and a mask of the cells that hold something else than a number."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return _parse(pc.utf8_trim_whitespace(column).to_pylist())
-    try:
-        value = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    except pa.ArrowException:
-        return _parse([None if cell is None else str(cell) for cell in column.to_pylist()])
-    return value.astype(np.float64), np.zeros(len(value), dtype=bool)
+    column = _filled(column)
+    if not is_text(column.type):
+        with suppress(pa.ArrowException):
+            value = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+            return value.astype(np.float64), np.zeros(len(value), dtype=bool)
+    return _parse([None if cell is None else str(cell) for cell in column.to_pylist()])
+
+
+def measured(column: pa.ChunkedArray, table: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return :func:`numbers_of` a column of values.
+
+    Raises:
+        InputError: one is NaN or infinite; ``table`` and ``name`` stand for the two in the message.
+    """
+    value, other = numbers_of(column)
+    bad = np.flatnonzero(np.asarray(_filled(column).is_valid()) & ~other & ~np.isfinite(value))
+    if len(bad):
+        kind = "NaN" if np.isnan(value[bad[0]]) else "infinite"
+        raise InputError(f"table {table}: {name} is {kind} in row {bad[0] + 1} ({len(bad)} such rows); must be finite or blank")
+    return value, other
 
 
 def _times(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return years, of a date its year, NaN where there is none; and a note on cells that hold something else."""
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = pc.year(column)
-    elif pa.types.is_string(column.type):
-        column = pc.replace_substring_regex(column, pattern=r"^\s*(\d{4})-\d\d(-\d\d.*)?$", replacement=r"\1")
+    elif is_text(column.type):
+        column = pc.replace_substring_regex(_filled(column), pattern=r"^\s*(\d{4})-\d\d(-\d\d.*)?$", replacement=r"\1")
     value, bad = numbers_of(column)
     bad |= np.isinf(value)
     if not bad.any():
@@ -302,14 +328,6 @@ def _parse(cells: list[str | None]) -> tuple[NDArray[np.float64], NDArray[np.boo
             except ValueError:
                 bad[i] = True
     return value, bad
-
-
-def _refuse_nonfinite(value: NDArray[np.float64], given: NDArray[np.bool_], name: str, column: str) -> None:
-    bad = np.flatnonzero(given & ~np.isfinite(value))
-    if len(bad):
-        first = bad[0]
-        kind = "NaN" if np.isnan(value[first]) else "infinite"
-        raise InputError(f"table {name}: {column} is {kind} in row {first + 1} ({len(bad)} such rows); must be finite or blank")
 
 
 def _relations(content: pa.Table, columns: Columns) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:

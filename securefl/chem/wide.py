@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from securefl.chem.table import Columns, Table, numbers_of, read_arrow, require_columns, table_of
+from securefl.chem.table import Columns, Table, is_text, measured, numbers_of, read_arrow, require_columns, table_of
 from securefl.errors import InputError
 
 
@@ -31,10 +31,12 @@ def read_wide(path: Path, *, smiles: str = "smiles", tasks: Sequence[str] | None
     columns = [(name, column) for name, column in zip(content.column_names, content.columns, strict=True) if name != smiles]
     names = list(tasks) if tasks is not None else [name for name, column in columns if _is_number(column.type)]
     require_columns(path, content.column_names, (smiles, *names))
-    measured = [name for name in names if len(content) > content[name].null_count]
+    filled = [name for name in names if len(content) > content[name].null_count]
+    for name in filled:
+        measured(content[name], path.name, name)
     # One kind for all: where a column holds texts too, the long table's reader tells them from numbers.
-    kind = pa.string() if any(pa.types.is_string(content[name].type) for name in measured) else pa.float64()
-    parts = [_part(content, smiles, name, kind) for name in measured]
+    kind = pa.string() if any(is_text(content[name].type) for name in filled) else pa.float64()
+    parts = [_part(content, smiles, name, kind) for name in filled]
     if not parts:
         raise InputError(f"table {path}: no task column holds a number; found: {', '.join(content.column_names)}")
     long = pa.concat_tables(parts)
@@ -51,7 +53,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _left_out(name: str, column: pa.ChunkedArray) -> str:
     """Return a note on a column that would be a task but for fewer texts than numbers, the empty string on any other."""
-    if not pa.types.is_string(column.type):
+    if not is_text(column.type):
         return ""
     value, bad = numbers_of(column)
     found, texts = int(np.isfinite(value).sum()), np.flatnonzero(bad)
@@ -64,7 +66,7 @@ def _left_out(name: str, column: pa.ChunkedArray) -> str:
 def _part(content: pa.Table, smiles: str, name: str, kind: pa.DataType) -> pa.Table:
     """Return one task's measured cells in long form, its values of the Arrow type ``kind``."""
     column = content[name]
-    if not pa.types.is_string(column.type):
+    if not is_text(column.type):
         column = column.cast(pa.float64(), safe=False)
     numbers = pa.array(range(1, len(content) + 1), type=pa.int64())
     part = pa.table({"smiles": content[smiles], "value": column.cast(kind), "row": numbers})

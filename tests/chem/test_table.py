@@ -140,6 +140,15 @@ def test_nan_and_infinity_in_a_csv_are_errors_that_name_the_row(tmp_path: Path, 
         read_table(path)
 
 
+def test_a_blank_text_is_a_blank_cell_and_no_nan(tmp_path: Path) -> None:
+    table = read_table(write_csv(tmp_path / "t.csv", 'smiles,task,value\nCCO,a,6\nCCN,a,"  "\n'))
+    assert table.rejects == (Reject(2, Stage.READ, "blank value"),)
+    content = pa.table({"smiles": ["CCO", "CCN"], "task": ["a", "a"], "value": ["6", ""]})
+    for value in (content["value"], content["value"].dictionary_encode(), content["value"].cast(pa.string_view())):
+        path = write_parquet(tmp_path / "t.parquet", content.set_column(2, "value", value))
+        assert read_table(path).rejects == table.rejects
+
+
 def test_infinity_in_a_parquet_is_an_error_and_null_is_not(tmp_path: Path) -> None:
     content = pa.table({"smiles": ["CCO", "CCN"], "task": ["a", "a"], "value": [6.0, None]})
     table = read_table(write_parquet(tmp_path / "t.parquet", content))

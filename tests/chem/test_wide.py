@@ -40,8 +40,13 @@ def test_tasks_can_be_chosen_and_must_exist(tmp_path: Path) -> None:
 def test_a_panel_without_numbers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no task column holds a number"):
         read_wide(write_csv(tmp_path / "t.csv", "smiles,one\nCCO,high\n"))
-    with pytest.raises(InputError, match="infinite"):
-        read_wide(write_csv(tmp_path / "t.csv", "smiles,one\nCCO,1\nCCN,inf\n"))
+
+
+def test_what_is_no_finite_number_is_named_as_the_panel_has_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="two is infinite in row 2"):
+        read_wide(write_csv(tmp_path / "t.csv", "smiles,one,two\nCCO,1,2\nCCN,2,inf\n"))
+    with pytest.raises(InputError, match="two is NaN in row 1"):
+        read_wide(write_csv(tmp_path / "t.csv", "smiles,one,two\nCCO,1,nan\nCCN,2,x\n"), tasks=["one", "two"])
 
 
 def test_a_text_among_numbers_is_never_lost_in_silence(tmp_path: Path) -> None:
@@ -52,6 +57,9 @@ def test_a_text_among_numbers_is_never_lost_in_silence(tmp_path: Path) -> None:
     assert table.notes[0] == "column 'one' holds text and is no task: 2 numbers and 1 cells that are none (first in row 2)"
     texts = pa.table({"smiles": ["CCO", "CCN"], "one": [1, 0], "two": ["1", "0"]})
     assert read_wide(write_parquet(tmp_path / "t.parquet", texts)).notes[0].endswith("2 numbers and 0 cells that are none")
+    for kind in (pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())):
+        mixed = pa.table({"smiles": ["CCO", "CCC", "CCN"], "one": pa.array(["1", "N/A", "0"]).cast(kind), "two": [1, 2, 3]})
+        assert read_wide(write_parquet(tmp_path / "t.parquet", mixed)).notes == table.notes
     named = read_wide(path, tasks=["one", "two"])
     cells = zip(named.task.code.tolist(), named.row.tolist(), named.value.tolist(), strict=True)
     assert list(cells) == [(0, 1, 1.0), (0, 3, 0.0), (1, 1, 0.5), (1, 2, 0.25)]
