@@ -176,7 +176,7 @@ def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records
     """Return ``cells`` of one partner grouped by compound, scaled by its ``scaling``.
 
     Raises:
-        InputError: a cell belongs to a task that ``scaling`` doesn't list, or the fingerprints are counts.
+        InputError: a cell belongs to a task that ``scaling`` doesn't list, or the fingerprints are counts or no sets of bits.
     """
     _require_bits(dataset)
     local = np.full(len(dataset.tasks), -1, dtype=np.int64)
@@ -202,7 +202,13 @@ def records_of(dataset: Dataset, scaling: Scaling, cells: Activities) -> Records
 
 
 def _require_bits(dataset: Dataset) -> None:
-    """Refuse counts: the first layer adds up the rows of the bits that are there, and would read every count as 1."""
+    """Refuse counts: the first layer adds up the rows of the bits that are there, and would read every count as 1.
+
+    A bit that is listed twice is a count of 2 in disguise: its row would move twice as far as a private step's norm says.
+    """
+    table = dataset.fingerprints
+    if not (table.has_canonical_format or table.sorted_indices().has_canonical_format):
+        raise InputError(f"dataset {dataset.name!r} lists a bit twice in a fingerprint, it must be there once")
     counts = dataset.fingerprints.data
     if len(counts) and (counts != 1).any():
         raise InputError(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from opacus import GradSampleModule
 from opacus.validators import ModuleValidator
@@ -149,6 +150,32 @@ def test_scaling_does_not_depend_on_any_record(tiny_dataset: Dataset) -> None:
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
     kinds = [tiny_dataset.tasks[task].kind is TaskKind.CLASSIFICATION for task in before.tasks]
     assert before.binary.tolist() == kinds
+
+
+def doubled(dataset: Dataset) -> Dataset:
+    """Return ``dataset`` with every bit listed twice, each time as a one: what an unsummed matrix in a file can hold."""
+    table = dataset.fingerprints
+    indices, indptr = np.repeat(table.indices, 2), 2 * table.indptr
+    return replace(
+        dataset, fingerprints=sp.csr_matrix((np.ones(len(indices), dtype=np.uint8), indices, indptr), shape=table.shape)
+    )
+
+
+def test_a_bit_that_is_listed_twice_is_refused(tiny_dataset: Dataset) -> None:
+    """The norm counts it as two bits, the gradient moves its row twice as far: the clip would not hold."""
+    twice = doubled(tiny_dataset)
+    with pytest.raises(InputError, match="lists a bit twice"):
+        partner_records(twice)
+    records = replace(partner_records(tiny_dataset), fingerprints=twice.fingerprints[partner_records(tiny_dataset).compound])
+    trunk, heads = network(tiny_dataset, 4)
+    with torch.no_grad():
+        heads.weight.mul_(100.0)
+    unchecked = clipped_sum(trunk, heads, *records.batch(np.array([0])), clipping_norm=1.0)
+    assert norm(list(unchecked.gradients)) > 1.1
+    # out of order is no harm
+    table = tiny_dataset.fingerprints.copy()
+    table.indices[:2], table.has_sorted_indices = table.indices[1::-1].copy(), False
+    assert len(partner_records(replace(tiny_dataset, fingerprints=table))) == len(partner_records(tiny_dataset))
 
 
 def test_a_record_that_is_not_finite_counts_as_zero(tiny_dataset: Dataset) -> None:
