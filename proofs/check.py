@@ -67,7 +67,7 @@ def theorems() -> list[str]:
 
 def check_compiles() -> str:
     """Compile every theory; the Makefile puts each coqc under a time limit."""
-    run(["make", "-s", f"-j{os.cpu_count() or 1}"], cwd=COQ, limit=600)
+    run(["make", "-s", f"-j{os.cpu_count() or 1}"], cwd=COQ, limit=1500)
     return f"{len(list(COQ.glob('*.v')))} theories compile"
 
 
@@ -119,10 +119,10 @@ def golden(path: Path, now: str, accept: bool) -> None:
 def build_oracle() -> Path:
     """Extract the reference and return the oracle's program."""
     BUILD.mkdir(exist_ok=True)
-    run(["coqc", *FLAGS, "-o", str(BUILD / "Extract.vo"), str(HERE / "oracle" / "Extract.v")], cwd=BUILD, limit=60)
+    run(["coqc", *FLAGS, "-o", str(BUILD / "Extract.vo"), str(HERE / "oracle" / "Extract.v")], cwd=BUILD, limit=300)
     shutil.copy(HERE / "oracle" / "oracle.ml", BUILD / "oracle.ml")
     sources = ["reference.mli", "reference.ml", "oracle.ml"]
-    run(["ocamlfind", "ocamlopt", "-package", "zarith", "-linkpkg", "-w", "-a", *sources, "-o", "oracle"], cwd=BUILD, limit=60)
+    run(["ocamlfind", "ocamlopt", "-package", "zarith", "-linkpkg", "-w", "-a", *sources, "-o", "oracle"], cwd=BUILD, limit=300)
     return BUILD / "oracle"
 
 
@@ -148,7 +148,7 @@ def spin_verdict(flags: str, *, optimise: str = "-O1") -> str:
         shutil.copy(MODELS / "unmasking.pml", folder)
         run(["spin", *flags.split(), "-a", "unmasking.pml"], cwd=folder)
         run(["gcc", optimise, "-DSAFETY", "-DCOLLAPSE", "-o", "pan", "pan.c"], cwd=folder)
-        report = run(["./pan", "-m5000000", "-n"], cwd=folder, limit=900)
+        report = run(["./pan", "-m5000000", "-n"], cwd=folder, limit=1500)
     found = re.search(r"errors: (\d+)", report)
     if found is None or "max search depth too small" in report or "out of memory" in report:
         raise CheckError(f"spin {flags}: the search was not complete")
@@ -181,7 +181,7 @@ def check_kernel() -> str:
     """Coqchk re-checks every compiled theory, mathcomp included, and finds no axiom."""
     names = [f"SecureFL.{path.stem}" for path in sorted(COQ.glob("*.v"))]
     # coqchk writes its summary to standard error.
-    report = run(["coqchk", "-silent", "-o", "-Q", str(COQ), "SecureFL", *names], limit=600, from_stderr=True)
+    report = run(["coqchk", "-silent", "-o", "-Q", str(COQ), "SecureFL", *names], limit=1500, from_stderr=True)
     if not re.search(r"Axioms:\s*<none>", report):
         raise CheckError(f"coqchk: {report[-2000:]}")
     return "coqchk: no axioms"

@@ -55,7 +55,7 @@ def needs_tools(check: ModuleType) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # 111 CPU seconds, measured on a busy machine; waiting for a core comes on top
+@pytest.mark.timeout(1800)  # 111 CPU seconds, measured on a busy machine; waiting for a core comes on top
 def test_kernel_rechecks_everything(check: ModuleType) -> None:
     needs_tools(check)
     check.check_compiles()
@@ -63,7 +63,7 @@ def test_kernel_rechecks_everything(check: ModuleType) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # 94 and 37 CPU seconds, in parallel
+@pytest.mark.timeout(1800)  # 94 and 37 CPU seconds, in parallel
 def test_large_models_give_their_verdicts(check: ModuleType) -> None:
     needs_tools(check)
     assert "verdicts" in check.check_models(slow=True)
