@@ -32,7 +32,6 @@ from securefl.chem.dataset import Dataset, Fold
 from securefl.errors import InputError
 from securefl.federation.protocols import quantizer_for
 from securefl.learning.family import inputs_of
-from securefl.recipes import APPROXIMATE
 from securefl.records import View
 
 WITHOUT_MOLECULES = (UNION, RECOVERY, LABELS, GROUPING)
@@ -160,7 +159,7 @@ def attack_as_run(target: Target, desk: Desk) -> None:
         desk.put_records(not_run((*ALL, *OF_A_ROUND), desk.wanted, VIEWS, reason=reason, about=about))
         return
     released = dataclasses.replace(released, note=_silence(released))
-    if target.record.scheme in APPROXIMATE:
+    if target.record.scheme == "ckks":
         known = flooding_noise(quantizer, parties, target.record.parameters + 1)
         released = dataclasses.replace(released, sum_noise=known)
     if _any(desk, "V3"):

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field
 
 from securefl.measures import IntervalRecord
+from securefl.recipes import Opener
 from securefl.record_base import Record
 
 EditionKind = Literal["consortium", "partner", "auditor"]
@@ -18,6 +19,20 @@ class InputRecord(Record):
     name: str
     sha256: str
     size: int
+
+
+class PluginRecord(Record):
+    """The package that an arm's protocol comes from, and what it declares: nobody here has checked it."""
+
+    package: str
+    version: str
+    exact: bool = Field(description="declared: the sum is the integer sum itself")
+    opener: Opener = Field(description="declared: who can open what a client uploads")
+
+    @property
+    def origin(self) -> str:
+        """The package with its version."""
+        return f"{self.package} {self.version}"
 
 
 class EditionRecord(Record):
@@ -48,7 +63,7 @@ class ProtocolRecord(Record):
     transcript: str = Field(description="the file's name inside the run")
     wire_id: str
     suite: tuple[str, ...] = Field((), description="ciphers, curves, rings and key sizes")
-    decryptor: Literal["open", "none", "single", "threshold"] = Field("none", description="who can open what is uploaded")
+    decryptor: Opener = Field("none", description="who can open what is uploaded")
     signed: bool
     parties: int
     threshold: int | None = None

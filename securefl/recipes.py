@@ -3,6 +3,9 @@
 A name is the whole recipe, so that a config, a folder and a report say the same thing. ``dp`` is short for ``masking+dp``, as
 ``partner-dp`` is; ``central-dp`` for ``plaintext+central-dp``. The references train without a protocol and have no recipe.
 
+What a scheme may be combined with follows from its :class:`Traits`: securefl's own stand here, so that nothing is imported to
+read a name; another package's (:mod:`securefl.plugins`) are what its ``set_up`` declares.
+
 >>> recipe_of("bfv+guard")
 Recipe(scheme='bfv', guarded=True, privacy=None)
 >>> recipe_of("dp=3").privacy
@@ -14,18 +17,59 @@ True
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, get_args
 
-SchemeName = Literal["plaintext", "masking", "masking-static", "paillier", "ckks", "bfv", "rlwe"]
+from securefl.errors import ParameterError
+from securefl.plugins import Plugin, plugin_names, plugin_of
+
+Opener = Literal["open", "none", "single", "threshold"]
+SetUp = TypeVar("SetUp", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a scheme says of itself. Over the ``set_up`` of another package, ``@Traits(...)`` declares it.
+
+    Attributes:
+        exact: the sum is the integer sum itself: noise in the ring has a statement there.
+        opener: who can open what a client uploads: the operator as it comes ("open"), nobody, one party, or a threshold.
+        homomorphic: heavy, so that an arm may continue masking's checkpoint for its last rounds.
+    """
+
+    exact: bool
+    opener: Opener
+    homomorphic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.opener not in get_args(Opener):
+            raise ParameterError(f"opener={self.opener!r} must be one of {', '.join(get_args(Opener))}")
+
+    def __call__(self, set_up: SetUp) -> SetUp:
+        """Declare the traits of a scheme that is set up by ``set_up``."""
+        vars(set_up)["traits"] = self
+        return set_up
+
+
+BUILT_IN: Mapping[str, Traits] = MappingProxyType(
+    {
+        "plaintext": Traits(exact=True, opener="open"),
+        "masking": Traits(exact=True, opener="none"),
+        "masking-static": Traits(exact=True, opener="none"),
+        "paillier": Traits(exact=True, opener="threshold", homomorphic=True),
+        "ckks": Traits(exact=False, opener="single", homomorphic=True),
+        "bfv": Traits(exact=True, opener="single", homomorphic=True),
+        "rlwe": Traits(exact=True, opener="threshold", homomorphic=True),
+    }
+)
 REFERENCES = ("standalone", "single-task", "pooled")
 """Arms without a protocol: each partner alone, a forest a task, and the pooled data that nobody may have."""
-HOMOMORPHIC = frozenset({"paillier", "ckks", "bfv", "rlwe"})
-APPROXIMATE = frozenset({"ckks"})
-"""Schemes whose sum is not exact: noise in the ring has no statement there."""
+_SCHEME = "[a-z][a-z0-9-]*"
 _NAME = re.compile(
-    r"(?P<scheme>[a-z-]+?)(?P<guard>\+guard)?(?:\+(?P<unit>(?:partner-|central-)?dp)(?:=(?P<epsilon>\d+(?:\.\d+)?|inf))?)?"
+    rf"(?P<scheme>{_SCHEME})(?P<guard>\+guard)?(?:\+(?P<unit>(?:partner-|central-)?dp)(?:=(?P<epsilon>\d+(?:\.\d+)?|inf))?)?"
 )
 
 
@@ -37,9 +81,11 @@ class Unit(Enum):
     CENTRAL = "central"
 
 
-_SHORT = re.compile("^(?:partner-|central-)?dp")
+_SHORT = re.compile("^(?:partner-|central-)?dp(?==|$)")
 _LONG = {"dp": "masking+dp", "partner-dp": "masking+partner-dp", "central-dp": "plaintext+central-dp"}
 _UNITS = {"dp": Unit.RECORD, "partner-dp": Unit.PARTNER, "central-dp": Unit.CENTRAL}
+RESERVED = (*REFERENCES, *_LONG, "guard")
+"""What the grammar of arms uses itself: no scheme can be called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +100,7 @@ class Privacy:
 class Recipe:
     """How a federated arm sums: scheme, support guard, differential privacy."""
 
-    scheme: SchemeName
+    scheme: str
     guarded: bool = False
     privacy: Privacy | None = None
 
@@ -68,36 +114,87 @@ class Recipe:
         return "+".join(parts)
 
     @property
+    def traits(self) -> Traits:
+        """What its scheme says of itself; errors as for :func:`traits_of`."""
+        return traits_of(self.scheme)
+
+    @property
     def warm_start(self) -> str | None:
         """The arm whose checkpoint a homomorphic arm may continue; a private one must not: that would be unpriced."""
-        if self.scheme not in HOMOMORPHIC or self.privacy is not None:
+        if self.privacy is not None or not self.traits.homomorphic:
             return None
         return "masking+guard" if self.guarded else "masking"
+
+
+def scheme_names() -> tuple[str, ...]:
+    """Return securefl's own schemes, then those of installed packages, which are not imported for it."""
+    return (*BUILT_IN, *(name for name in plugin_names() if name not in BUILT_IN))
+
+
+def scheme_plugin(scheme: str) -> Plugin | None:
+    """Return the plug-in that ``scheme`` is, ``None`` for securefl's own and for one that nobody has.
+
+    Raises:
+        ParameterError: two packages claim the name, or it is none for a scheme.
+    """
+    plugin = plugin_of(scheme, own=BUILT_IN)
+    if plugin is not None and (re.fullmatch(_SCHEME, scheme) is None or scheme in RESERVED):
+        rule = f"must match {_SCHEME} and be none of {', '.join(RESERVED)}"
+        raise ParameterError(f"scheme {scheme!r} of package {plugin.origin}: a scheme's name {rule}")
+    return plugin
+
+
+def traits_of(scheme: str) -> Traits:
+    """Return what ``scheme`` says of itself; another package's is imported for it.
+
+    Raises:
+        ParameterError: there is no such scheme, its name is claimed twice, or it can't be imported or declares nothing.
+    """
+    plugin = scheme_plugin(scheme)
+    if plugin is None:
+        if scheme not in BUILT_IN:
+            raise ParameterError(f"scheme={scheme!r} must be one of {', '.join(scheme_names())}")
+        return BUILT_IN[scheme]
+    found = getattr(plugin.load(), "traits", None)
+    if not isinstance(found, Traits):
+        raise ParameterError(f"scheme {scheme!r} of package {plugin.origin}: {plugin.entry.value} declares no Traits")
+    return found
+
+
+def parsed(arm: str) -> Recipe | None:
+    """Return what ``arm`` says by its form alone, whether or not there is such a scheme; ``None`` for a reference.
+
+    Raises:
+        ValueError: it has not the form of an arm.
+    """
+    if arm in REFERENCES:
+        return None
+    parts = _NAME.fullmatch(_SHORT.sub(lambda found: _LONG[found[0]], arm))
+    if parts is None:
+        raise ValueError(_unknown(arm))
+    return Recipe(parts["scheme"], parts["guard"] is not None, _privacy(arm, parts["unit"], parts["epsilon"]))
 
 
 def recipe_of(arm: str) -> Recipe | None:
     """Return the recipe that ``arm`` names, ``None`` for a reference.
 
     Raises:
-        ValueError: the name is not one, or it promises what no scheme keeps.
+        ValueError: the name is not one, or it promises what no scheme keeps; a plug-in is not what it must be.
     """
-    if arm in REFERENCES:
+    recipe = parsed(arm)
+    if recipe is None:
         return None
-    parts = _NAME.fullmatch(_SHORT.sub(lambda found: _LONG[found[0]], arm))
-    scheme = _scheme(parts["scheme"]) if parts else None
-    if parts is None or scheme is None:
-        schemes = ", ".join(get_args(SchemeName))
-        raise ValueError(
-            f"arm {arm!r} is unknown: one of {', '.join(REFERENCES)}, or SCHEME[+guard][+dp|+partner-dp|+central-dp][=EPSILON] "
-            f"with SCHEME one of {schemes}"
-        )
-    recipe = Recipe(scheme, parts["guard"] is not None, _privacy(arm, parts["unit"], parts["epsilon"]))
+    if recipe.scheme not in scheme_names():
+        raise ValueError(_unknown(arm))
     _check(arm, recipe)
     return recipe
 
 
-def _scheme(name: str) -> SchemeName | None:
-    return next((scheme for scheme in get_args(SchemeName) if scheme == name), None)
+def _unknown(arm: str) -> str:
+    return (
+        f"arm {arm!r} is unknown: one of {', '.join(REFERENCES)}, or SCHEME[+guard][+dp|+partner-dp|+central-dp][=EPSILON] "
+        f"with SCHEME one of {', '.join(scheme_names())}"
+    )
 
 
 def _privacy(arm: str, unit: str | None, epsilon: str | None) -> Privacy | None:
@@ -110,8 +207,8 @@ def _privacy(arm: str, unit: str | None, epsilon: str | None) -> Privacy | None:
 
 
 def _check(arm: str, recipe: Recipe) -> None:
-    unit = recipe.privacy.unit if recipe.privacy else None
-    if unit is Unit.PARTNER and recipe.scheme in APPROXIMATE:
+    unit, traits = recipe.privacy.unit if recipe.privacy else None, recipe.traits
+    if unit is Unit.PARTNER and not traits.exact:
         raise ValueError(f"arm {arm!r}: noise in the ring needs an exact sum, {recipe.scheme} is approximate")
     if unit is Unit.CENTRAL and recipe.scheme != "plaintext":
         raise ValueError(f"arm {arm!r}: central noise is a reference on plaintext sums, write plaintext+central-dp")

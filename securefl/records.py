@@ -17,6 +17,7 @@ from securefl.evidence import (
     EstimateRecord,
     GridRecord,
     InputRecord,
+    PluginRecord,
     PriceRecord,
     ProtocolRecord,
     RecommendationRecord,
@@ -114,6 +115,7 @@ class ArmRecord(Record):
     withheld_bits_per_partner: dict[str, int] = Field({})
     departures: tuple[DepartureRecord, ...] = Field((), description="who said no to which round")
     notes: tuple[str, ...] = ()
+    plugin: PluginRecord | None = Field(None, description="the package that brings the scheme, where securefl doesn't")
 
     @property
     def noised(self) -> bool:

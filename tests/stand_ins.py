@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +20,8 @@ from securefl.chem.dataset import Activities, Dataset, Fold, Task, TaskKind
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
+Install: TypeAlias = Callable[..., Path]
+"""Lays a package out and returns its folder: see the fixture ``install_package``."""
 TINY_BITS = 256
 ROW_BITS = 20
 SIGNAL_BITS = 24

@@ -29,6 +29,7 @@ from attacks.conformance import (
     unmasking,
 )
 from attacks.conformance.lab import Deviation, Lab, Outcome, play
+from securefl.recipes import BUILT_IN, traits_of
 from securefl.records import ConformanceRecord
 from securefl.types import Progress, Rng, silent
 
@@ -65,7 +66,8 @@ __all__ = ["DEVIATIONS", "Deviation", "Lab", "Outcome", "conformance_of", "play"
 
 def conformance_of(arm: str, scheme: str, *, rng: Rng, progress: Progress = silent) -> tuple[ConformanceRecord, ...]:
     """Return what every deviation that applies to ``scheme`` comes to; none applies to a scheme that protects nothing."""
-    applying = [deviation for deviation in DEVIATIONS if scheme in deviation.against]
+    brought = scheme not in BUILT_IN and traits_of(scheme).opener != "open"
+    applying = [deviation for deviation in DEVIATIONS if scheme in deviation.against or (brought and deviation.anybody)]
     records = []
     for number, deviation in enumerate(applying):
         progress("protocol deviations", number, len(applying))

@@ -69,6 +69,7 @@ ONE = Deviation(
     name="batch_of_one",
     view="V3",
     against=PROTECTING,
+    anybody=True,
     run=batch_of_one,
     broken="tests/attacks/test_conformance_sums.py::test_a_partner_that_takes_part_with_one_compound_shows_it",
 )

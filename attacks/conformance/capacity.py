@@ -40,6 +40,7 @@ WRAP = Deviation(
     name="wrap_around",
     view="V5",
     against=PROTECTING,
+    anybody=True,
     run=wrap_around,
     broken=f"{TESTS}::test_a_ring_that_is_too_small_wraps_silently",
 )

@@ -63,6 +63,7 @@ TWO = Deviation(
     name="two_partners",
     view="V1",
     against=PROTECTING,
+    anybody=True,
     run=two_partners,
     broken=f"{TESTS}::test_a_sum_of_two_gives_the_other_one_away",
 )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.conformance.lab import MASKED, PROTECTING, Deviation, Lab, Outcome, Vectors, reached, updates_of
+from attacks.conformance.lab import PROTECTING, Deviation, Lab, Outcome, Vectors, reached, updates_of
 from securefl.secagg.base import Setup
 from securefl.secagg.rounds import RoundResult, run_round
 from securefl.types import ClientId
@@ -28,7 +28,6 @@ def _round(
     lab: Lab, setup: Setup, number: int, model: bytes, *, absent: frozenset[ClientId], updates: Vectors
 ) -> RoundResult:
     """Run a round that the clients ``absent`` leave before they send their vectors."""
-    phase = "masked_input" if lab.scheme in MASKED else "upload"
     return run_round(
         setup,
         updates,
@@ -37,7 +36,7 @@ def _round(
         model_hash=model,
         rng=lab.rng,
         quantizer=lab.quantizer(),
-        dropouts=dict.fromkeys(absent, phase),
+        dropouts=dict.fromkeys(absent),
     )
 
 
@@ -91,6 +90,7 @@ COHORTS = Deviation(
     name="changing_cohorts",
     view="V2",
     against=PROTECTING,
+    anybody=True,
     run=changing_cohorts,
     broken=f"{TESTS}::test_sums_over_changing_cohorts_are_solved",
 )
@@ -98,6 +98,7 @@ COUNTING = Deviation(
     name="differencing_of_static_counts",
     view="V2",
     against=PROTECTING,
+    anybody=True,
     run=static_counts,
     broken=f"{TESTS}::test_counts_are_differenced",
 )

@@ -108,6 +108,7 @@ class Deviation:
 
     Attributes:
         name: as the record names it. view: who could play it. against: the schemes that it applies to.
+        anybody: it needs no more than a scheme's interface, so that another package's scheme meets it too.
         run: plays it in a lab; a SecureFLError that it raises is a refusal.
         broken: the test in which the same code succeeds against a variant without the defence.
     """
@@ -117,6 +118,7 @@ class Deviation:
     against: tuple[str, ...]
     run: Callable[[Lab], Outcome]
     broken: str
+    anybody: bool = False
 
 
 def play(deviation: Deviation, lab: Lab) -> Outcome:

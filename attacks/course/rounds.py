@@ -26,7 +26,7 @@ from securefl.errors import InputError
 from securefl.federation.guards import FIRST_WEIGHT
 from securefl.federation.releases import RoundTrace
 from securefl.federation.training import train_federated
-from securefl.recipes import HOMOMORPHIC, Unit
+from securefl.recipes import Unit
 
 ROUNDS = 3
 HIDDEN = (64, 24)
@@ -204,7 +204,7 @@ def run_course(target: Target, cast: Cast, member: NDArray[np.bool_], *, plain_s
         rounds.append(_round_of(trace, dataset.bits))
         second.append(trace.before["layers.0.weight"])
 
-    exact = recipe.scheme in HOMOMORPHIC - {"ckks"}
+    exact = recipe.traits.homomorphic and recipe.traits.exact
     trained = train_federated(
         dataset,
         config=config,

@@ -34,6 +34,7 @@ from securefl.learning.local import LocalTrainer, PlainTrainer, Seat
 from securefl.learning.private_step import PrivateSteps, PrivateTrainer, public_scaling
 from securefl.learning.trunk import Trunk
 from securefl.quantize import Quantizer
+from securefl.recipes import traits_of
 from securefl.records import DpRecord
 from securefl.secagg import run_round
 from securefl.types import ClientId, FloatVector, Rng
@@ -44,7 +45,6 @@ HEAD_SCALE = 1 / 3
 LIBRARY_SIZE = 200
 CHECKED_COORDINATES = 5_000
 """A heavy exact scheme sums so many coordinates here; the rest of its sum is the exact one, which the sample must equal."""
-SAMPLED = ("paillier", "bfv", "rlwe")
 UNTOUCHED_SHARE = 0.25
 """CKKS sums the touched rows and this share as many untouched ones, for comparison; the others would be noise alike."""
 
@@ -324,7 +324,8 @@ def _open(
 ) -> _Opened:
     """Return the opened sum of the first layer. The heavy schemes sum a part, which the note says."""
     size = shape[0] * shape[1]
-    if scheme in SAMPLED:
+    traits = traits_of(scheme)
+    if traits.homomorphic and traits.exact:
         return _open_exact_sample(scheme, summed, updates, shape)
     if scheme != "ckks":
         return _Opened(summed.of(scheme, updates)[:size].reshape(shape), None, "")

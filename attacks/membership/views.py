@@ -27,7 +27,7 @@ from securefl.config import RunConfig
 from securefl.errors import InputError, ParameterError
 from securefl.federation.training import train_federated
 from securefl.learning.model import Model
-from securefl.recipes import HOMOMORPHIC, Unit
+from securefl.recipes import Unit
 from securefl.records import ControlRecord
 from securefl.types import Rng
 
@@ -36,6 +36,7 @@ ALL = (LOSS, *WITH_SHADOWS, EXTREMITY, ANALOGUE)
 MEMBER_OF: tuple[MemberOf, ...] = ("consortium", "partner")
 PRIVATE_NOTE = "the shadows' noise is set by the normal limit, scaled to agree with the accountant for the largest partner"
 GUARD_NOTE = "shadows are trained without the guard"
+EXACT_NOTE = "shadows sum in plaintext, which is the same exact sum"
 SCHEME_NOTES: Mapping[str, str] = MappingProxyType(
     {
         "paillier": "shadows follow the plaintext recipe from the start, the arm may end with rounds of its second layer alone",
@@ -78,8 +79,8 @@ def shadow_note(target: Target) -> str:
     if recipe.privacy is not None and recipe.privacy.unit is not Unit.RECORD:
         raise InputError(f"no shadow models follow the privacy of {target.arm}: only the loss attack runs")
     notes = [PRIVATE_NOTE if recipe.privacy else "", GUARD_NOTE if recipe.guarded else ""]
-    if recipe.scheme in HOMOMORPHIC:
-        notes.append(SCHEME_NOTES.get(recipe.scheme, "shadows sum in plaintext, which is the same exact sum"))
+    if recipe.traits.homomorphic:
+        notes.append(SCHEME_NOTES.get(recipe.scheme, EXACT_NOTE if recipe.traits.exact else SCHEME_NOTES["ckks"]))
     return "; ".join(note for note in notes if note)
 
 

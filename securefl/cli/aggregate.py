@@ -10,7 +10,8 @@ import typer
 from securefl.cli.output import emit_json, emit_table
 from securefl.cli.timing import peak_rss_mb
 from securefl.errors import ParameterError
-from securefl.secagg import RoundResult, schemes
+from securefl.recipes import traits_of
+from securefl.secagg import RoundResult
 from securefl.secagg import aggregate as aggregate_round
 from securefl.secagg.paillier_sum import Decryption, PaillierOptions, shipped_options
 from securefl.types import ClientId, FloatVector, SystemRng
@@ -43,15 +44,14 @@ def aggregate(
 
       securefl aggregate --scheme paillier --clients 3 --dim 1000
     """
-    if scheme not in schemes():
-        raise ParameterError(f"scheme={scheme!r} must be one of {', '.join(schemes())}")
+    traits_of(scheme)
     if drop >= clients:
         raise ParameterError(f"drop={drop} must be < clients={clients}")
     generator = np.random.default_rng(seed)
     updates: dict[ClientId, FloatVector] = {
         ClientId(i + 1): generator.normal(0.0, UPDATE_SCALE, dim).astype(np.float32) for i in range(clients)
     }
-    dropouts = {ClientId(clients - i): phase or upload_phase(scheme) for i in range(drop)}
+    dropouts = {ClientId(clients - i): phase for i in range(drop)}
     options = options_for(scheme, single_decryptor=single_decryptor)
     result = aggregate_round(scheme, updates, rng=SystemRng(), dropouts=dropouts, options=options)
     row = measured(result, dim)
@@ -72,11 +72,6 @@ def options_for(scheme: str, *, single_decryptor: bool) -> PaillierOptions | Non
             raise ParameterError(f"scheme={scheme!r} has no choice of decryptor: --single-decryptor is Paillier's")
         return None
     return PaillierOptions(decryption=Decryption.SINGLE) if single_decryptor else shipped_options()
-
-
-def upload_phase(scheme: str) -> str:
-    """Return the phase in which a client of ``scheme`` uploads its vector."""
-    return "masked_input" if scheme.startswith("masking") else "upload"
 
 
 def measured(result: RoundResult, dim: int) -> dict[str, float]:

@@ -80,7 +80,7 @@ def _check(recipe: Recipe, privacy: Privacy, config: RunConfig) -> None:
         raise ParameterError("guard and record-level noise: a withheld row would tell, unpriced, which bits a partner lacks")
     if recipe.guarded and config.guard.partners > 1:
         raise ParameterError(f"guard.partners={config.guard.partners} must be 1 beside noise: the count has no price")
-    if privacy.unit is Unit.PARTNER and recipe.scheme == "plaintext":
+    if privacy.unit is Unit.PARTNER and recipe.traits.opener == "open":
         raise ParameterError("partner-level noise is a share each: in clear the operator would see one share alone")
     # One ledger adds up one kind of unit: on private data all arms must protect the same.
     asked = config.dp.unit or ("record" if config.data.private else None)

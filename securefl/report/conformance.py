@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from securefl.crypto.agreement import PUBLIC_SIZE
 from securefl.crypto.bfv import BfvParams
 from securefl.crypto.shamir import PRIME
 from securefl.crypto.signature import VERIFY_KEY_SIZE
-from securefl.evidence import ProtocolRecord
+from securefl.evidence import PluginRecord, ProtocolRecord
+from securefl.recipes import BUILT_IN, Opener
 from securefl.records import ArmRecord
 from securefl.secagg.ckks_sum import CkksOptions
 from securefl.secagg.ledger import Ledger
@@ -28,16 +29,19 @@ ONE_KEY = "single-decryptor"
 """How every scheme's own warning begins where one party holds the whole decryption key."""
 SAFE_PAILLIER_BITS = 3072
 """128-bit security (NIST SP 800-57 part 1); 2048 bits are 112."""
-Decryptor = Literal["open", "none", "single", "threshold"]
 
 
-def decryptor_of(arm: ArmRecord) -> Decryptor:
-    """Return who can open what is uploaded: the operator as it comes, nobody, one party alone, or a threshold of partners."""
-    if arm.scheme == "plaintext":
-        return "open"
-    if any(note.startswith(ONE_KEY) for note in arm.notes) or arm.scheme in ("ckks", "bfv"):
+def decryptor_of(arm: ArmRecord) -> Opener:
+    """Return who can open what is uploaded: the operator as it comes, nobody, one party alone, or a threshold of partners.
+
+    Of another package's protocol it is what that declares.
+    """
+    if arm.plugin is not None:
+        return arm.plugin.opener
+    if any(note.startswith(ONE_KEY) for note in arm.notes):
         return "single"
-    return "threshold" if arm.scheme in ("paillier", "rlwe") else "none"
+    known = BUILT_IN.get(arm.scheme or "")
+    return known.opener if known else "none"
 
 
 def single_decryptors(arms: Iterable[ArmRecord]) -> tuple[str, ...]:
@@ -47,13 +51,21 @@ def single_decryptors(arms: Iterable[ArmRecord]) -> tuple[str, ...]:
 
 def warnings_of(arm: ArmRecord, config: dict[str, Any]) -> tuple[str, ...]:
     """Return what must stand beside an arm's name wherever it is shown."""
-    found = []
+    found = [foreign(arm.plugin)] if arm.plugin else []
     if decryptor_of(arm) == "single":
         found.append("one party holds the whole decryption key and could open every partner's update")
     bits = _paillier_bits(config)
     if arm.scheme == "paillier" and bits is not None and bits < SAFE_PAILLIER_BITS:
         found.append(f"{bits}-bit Paillier is 112-bit security at most: {SAFE_PAILLIER_BITS} bits are the minimum for new use")
     return tuple(found)
+
+
+def foreign(plugin: PluginRecord) -> str:
+    """Return what must be known of a protocol that securefl did not write."""
+    return (
+        f"the protocol comes from the package {plugin.origin}, not from securefl: none of securefl's proofs and protocol tests "
+        "was made for it, and what it says of itself is its own word"
+    )
 
 
 def protocol_record(run: Path, name: str, arm: ArmRecord, config: dict[str, Any]) -> ProtocolRecord:
@@ -143,4 +155,6 @@ def _suite(arm: ArmRecord, roster: Roster | None, config: dict[str, Any]) -> tup
         )
     if arm.scheme == "bfv":
         return (f"BFV, ring degree {BfvParams().degree}, 128-bit security",)
+    if arm.plugin is not None:
+        return (f"{arm.scheme} of {arm.plugin.origin}: its suite is not known here",)
     return ("no cryptography",) if arm.scheme == "plaintext" else (str(arm.scheme),)

@@ -59,9 +59,10 @@ def _fits(attack: AttackRecord, question: Question) -> bool:
 
 def protocols_table(report: ReportRecord) -> Table:
     """Return the cryptographic conformance of every arm that left a transcript."""
-    rows = []
+    rows, brought = [], {arm.name for arm in report.arms if arm.plugin is not None}
     for shown in report.protocols:
         who, what = _OPENERS[shown.decryptor]
+        what = "by its package's own word" if shown.arm in brought else what
         broken = len(shown.violations)
         rows.append((
             text(shown.arm, shown.wire_id),

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from securefl.records import ReportRecord
 from securefl.report import numbers, tables
 from securefl.report.appetite import VIEWS, Appetite
-from securefl.report.conformance import single_decryptors, warnings_of
+from securefl.report.conformance import foreign, single_decryptors, warnings_of
 from securefl.report.evidence_tables import (
     deviations_table,
     estimates_table,
@@ -156,6 +156,8 @@ def _front(report: ReportRecord, judged: Sequence[Judged]) -> dict[str, Any]:
         "heat_rows": heat_rows,
         "warnings": warnings,
         "flagged": single_decryptors(report.arms),
+        "brought": {arm.name: arm.plugin for arm in report.arms if arm.plugin is not None},
+        "foreign": foreign,
         "recommendation_rule": RULE,
         "cost_model": MODEL,
     }

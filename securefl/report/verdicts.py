@@ -18,6 +18,7 @@ from enum import IntEnum
 
 from securefl.records import ArmRecord, AttackRecord, AuditRecord, ConformanceRecord, ControlRecord, VerdictRecord, View
 from securefl.report.appetite import VIEWS, Appetite
+from securefl.report.conformance import decryptor_of, foreign
 from securefl.report.numbers import figure, key, outcome, title
 from securefl.report.words import words
 
@@ -27,6 +28,8 @@ BLIND = "blind"
 """A control of this name never sees a model: where it tells members apart, membership figures measure the data's split."""
 DEVIATION = "deviation"
 """What is lost where somebody deviates and gets away with it: the protocol itself, not yet an asset."""
+PROTECTED: tuple[View, ...] = ("V1", "V2", "V2c", "V5")
+"""What these views see, the protocol let through: attacks on the opened sum say nothing of what else it lets through."""
 DEVIATING: View = "V5"
 """What this view may do is deviate: deviations that come to nothing are evidence there, and say nothing of leaks elsewhere."""
 RULE = (
@@ -34,7 +37,8 @@ RULE = (
     "under it. An arm passes a view if every attack that ran there is within its limit and the controls held; it fails if one "
     "attack is above; everything else is inconclusive. A deviation from the protocol that succeeds fails its view. V5, the "
     "view of those who deviate, passes if deviations were played and all were refused or came to nothing; any other view needs "
-    "a measured attack. A view takes the verdict of its worst option. Plaintext is none: every attack has to succeed there. "
+    "a measured attack. Where the protocol comes from another package, V1, V2, V2c and V5, which rest on it, never pass. "
+    "A view takes the verdict of its worst option. Plaintext is none: every attack has to succeed there. "
     "No attack and no deviation: not tested."
 )
 
@@ -81,8 +85,8 @@ def concerns(control: ControlRecord, arm: str, view: View) -> bool:
 
 
 def options(arms: Iterable[ArmRecord]) -> tuple[str, ...]:
-    """Return the arms among which a consortium can choose: they aggregate, pool no private data, and aren't the reference."""
-    return tuple(arm.name for arm in arms if arm.scheme is not None and not arm.forbidden and arm.name != REFERENCE_ARM)
+    """Return the arms among which a consortium can choose: they aggregate, pool no private data, and send nothing in clear."""
+    return tuple(arm.name for arm in arms if arm.scheme is not None and not arm.forbidden and decryptor_of(arm) != "open")
 
 
 def _finding(attack: AttackRecord, limit: float | None, undermined: bool) -> Finding:
@@ -190,6 +194,14 @@ def _of_deviations(arm: str, view: View, played: Sequence[ConformanceRecord]) ->
     return VerdictRecord(view=view, arm=arm, verdict="pass", because=f"{told}; each succeeds where its defence is taken out")
 
 
+def _vouched(arm: ArmRecord, verdict: VerdictRecord) -> VerdictRecord:
+    """Return ``verdict`` as it may stand: nobody has checked that another package's protocol hides what it must."""
+    if arm.plugin is None or verdict.verdict != "pass" or verdict.view not in PROTECTED:
+        return verdict
+    because = f"{verdict.because}; but {foreign(arm.plugin)}"
+    return verdict.model_copy(update={"verdict": "inconclusive", "because": because})
+
+
 def view_verdict(view: View, of_arms: Sequence[VerdictRecord]) -> VerdictRecord:
     """Return the verdict of a view over its options: that of the worst, and a pass only if every option was tested."""
     here = [verdict for verdict in of_arms if verdict.view == view]
@@ -217,7 +229,9 @@ def verdicts(
     """
     controls = audit.controls
     judged = judge_all(audit.attacks, appetite, controls)
-    of_arms = tuple(arm_verdict(arm.name, view, judged, controls, audit.conformance) for arm in arms for view in VIEWS)
+    of_arms = tuple(
+        _vouched(arm, arm_verdict(arm.name, view, judged, controls, audit.conformance)) for arm in arms for view in VIEWS
+    )
     order = {arm: position for position, arm in reversed(list(enumerate(j.attack.arm for j in judged)))}
     choice = options(arms)
     ranked = sorted((verdict for verdict in of_arms if verdict.arm in choice), key=lambda v: order.get(str(v.arm), len(judged)))

@@ -8,7 +8,8 @@ from functools import cache
 from importlib.resources import files
 
 from securefl.config import Section
-from securefl.recipes import Recipe, Unit, recipe_of
+from securefl.recipes import Recipe, Unit, parsed
+from securefl.records import ArmRecord
 
 
 class ViewWords(Section):
@@ -58,23 +59,28 @@ class Words(Section):
     triggers: tuple[str, ...]
     glossary: dict[str, str]
 
-    def arm(self, name: str) -> ArmWords:
-        """Return the words on an arm: its own, or those of its recipe's parts; an unknown one is called by its own name."""
-        if name in self.arms:
-            return self.arms[name]
+    def arm(self, arm: ArmRecord) -> ArmWords:
+        """Return the words on an arm: its own, or those of its recipe's parts; an unknown one is called by its own name.
+
+        No installed package has a say in it: from the same record the words are the same on every machine.
+        """
+        if arm.plugin is None and arm.name in self.arms:
+            return self.arms[arm.name]
         try:
-            recipe = recipe_of(name)
+            recipe = parsed(arm.name)
         except ValueError:
             recipe = None
-        parts = [self.arms[part] for part in _parts(recipe) if part in self.arms] if recipe else []
-        return _together(parts, name) if parts else self.arms["other"].model_copy(update={"name": name})
+        scheme = "plugin" if arm.plugin is not None else recipe.scheme if recipe else ""
+        if recipe is None or scheme not in self.arms:
+            return self.arms["other"].model_copy(update={"name": arm.name})
+        return _together([self.arms[part] for part in (scheme, *_parts(recipe))], arm.name)
 
 
 def _parts(recipe: Recipe) -> tuple[str, ...]:
-    """Return the keys of the words that an arm's recipe is put together from."""
+    """Return the keys of the words on what an arm adds to its scheme."""
     units = {Unit.RECORD: "dp", Unit.PARTNER: "partner-dp", Unit.CENTRAL: "central-dp"}
     guard = ("guard",) if recipe.guarded else ()
-    return (recipe.scheme, *guard, *((units[recipe.privacy.unit],) if recipe.privacy else ()))
+    return (*guard, *((units[recipe.privacy.unit],) if recipe.privacy else ()))
 
 
 def _together(parts: Sequence[ArmWords], name: str) -> ArmWords:

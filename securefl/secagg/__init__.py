@@ -1,4 +1,4 @@
-"""Secure aggregation: one interface, one module or folder for each protocol.
+"""Secure aggregation: one interface, one module or folder for each protocol; other packages bring theirs by an entry point.
 
 >>> "plaintext" in schemes()
 True
@@ -6,12 +6,12 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
-from securefl.errors import ParameterError
 from securefl.quantize import Quantizer
+from securefl.recipes import scheme_names, scheme_plugin, traits_of
 from securefl.secagg import bfv_sum, ckks_sum, masking, paillier_sum, plaintext, rlwe_sum
 from securefl.secagg.base import Setup
 from securefl.secagg.rounds import Message, RoundCost, RoundResult, run_round
@@ -36,7 +36,7 @@ class SetupFactory(Protocol):
         ...
 
 
-_SCHEMES: Mapping[str, SetupFactory] = MappingProxyType(
+_BUILT_IN: Mapping[str, SetupFactory] = MappingProxyType(
     {
         "plaintext": plaintext.set_up,
         "paillier": paillier_sum.set_up,
@@ -49,9 +49,31 @@ _SCHEMES: Mapping[str, SetupFactory] = MappingProxyType(
 )
 
 
+class _Schemes(Mapping[str, SetupFactory]):
+    """securefl's own schemes and those of installed packages, each of which is imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> SetupFactory:
+        if name not in self:
+            raise KeyError(name)
+        plugin = scheme_plugin(name)
+        if plugin is None:
+            return _BUILT_IN[name]
+        traits_of(name)
+        return cast(SetupFactory, plugin.load())
+
+    def __contains__(self, name: object) -> bool:
+        return name in scheme_names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(scheme_names())
+
+    def __len__(self) -> int:
+        return len(scheme_names())
+
+
 def schemes() -> Mapping[str, SetupFactory]:
-    """Return the set-up function of every scheme by its name."""
-    return _SCHEMES
+    """Return the set-up function of every scheme by its name; asking for one may raise as :func:`traits_of` does."""
+    return _Schemes()
 
 
 def aggregate(
@@ -59,7 +81,7 @@ def aggregate(
     updates: Mapping[ClientId, FloatVector],
     *,
     rng: Rng,
-    dropouts: Mapping[ClientId, str] | None = None,
+    dropouts: Mapping[ClientId, str | None] | None = None,
     weights: Mapping[ClientId, int] | None = None,
     clip: float = 1.0,
     ring_bits: Literal[32, 64] = 32,
@@ -69,17 +91,17 @@ def aggregate(
 
     Args:
         updates: float32 or float64, shape (d,).
+        dropouts: as for :func:`run_round`.
         weights: 1 for everyone by default.
 
     Raises:
-        ParameterError: no such scheme, or a value outside its bound.
+        ParameterError: no such scheme, one that :func:`traits_of` refuses, or a value outside its bound.
         ProtocolAbort: a party stopped the round.
     """
-    if scheme not in _SCHEMES:
-        raise ParameterError(f"scheme={scheme!r} must be one of {', '.join(_SCHEMES)}")
+    traits_of(scheme)
     used = dict.fromkeys(updates, 1) if weights is None else weights
     quantizer = Quantizer.for_sum(len(updates), clip=clip, ring_bits=ring_bits, max_weight=max([1, *used.values()]))
-    setup = _SCHEMES[scheme](sorted(updates), quantizer=quantizer, run_id=rng.bytes(32), rng=rng, options=options)
+    setup = schemes()[scheme](sorted(updates), quantizer=quantizer, run_id=rng.bytes(32), rng=rng, options=options)
     return run_round(
         setup, updates, weights=used, round=1, model_hash=bytes(32), rng=rng, quantizer=quantizer, dropouts=dropouts
     )

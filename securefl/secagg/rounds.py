@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -95,7 +95,7 @@ def run_round(
     model_hash: bytes,
     rng: Rng,
     quantizer: Quantizer,
-    dropouts: Mapping[ClientId, str] | None = None,
+    dropouts: Mapping[ClientId, str | None] | None = None,
     encode: Encoder | None = None,
 ) -> RoundResult:
     """Return what one round of ``setup``'s protocol opens for ``updates``.
@@ -105,7 +105,8 @@ def run_round(
     Args:
         updates: float32 or float64, shape (d,), the same d for all.
         weights: sample counts or the like, 0..quantizer.max_weight.
-        dropouts: the phase (one of the scheme's ``phases``) before whose message a client goes silent.
+        dropouts: the phase (one of the scheme's ``phases``) before whose message a client goes silent; ``None``:
+            :func:`upload_phase`.
         encode: what a client puts in, :func:`encode_input` by default; noise in the ring is added here.
 
     Raises:
@@ -115,8 +116,9 @@ def run_round(
     started = time.process_time()
     scheme = setup.round(RoundContext(run_id=setup.run_id, round=round, roster_hash=setup.roster_hash, model_hash=model_hash))
     key_seconds = time.process_time() - started
-    _check_inputs(updates, weights, dropouts or {}, scheme)
-    network = _Network(scheme=scheme, dropouts=dropouts or {}, rng=rng)
+    silent = {me: phase or upload_phase(scheme.phases) for me, phase in (dropouts or {}).items()}
+    _check_inputs(updates, weights, silent, scheme)
+    network = _Network(scheme=scheme, dropouts=silent, rng=rng)
     clipped: dict[ClientId, int] = {}
     for me, update in updates.items():
         started = time.process_time()
@@ -136,6 +138,17 @@ def run_round(
         warnings=(*setup.warnings, *(f"an answer was left out: {why}" for why in opened.refused.values())),
         transcript=tuple(network.messages),
     )
+
+
+def upload_phase(phases: Sequence[str]) -> str:
+    """Return the phase whose message carries a client's vector, by the names that securefl's schemes give it; else the first.
+
+    Whoever is silent before the first message has not sent its vector either.
+
+    >>> upload_phase(("commit", "upload")), upload_phase(("input",))
+    ('upload', 'input')
+    """
+    return next((phase for phase in ("masked_input", "upload") if phase in phases), phases[0])
 
 
 class _Network:

@@ -19,7 +19,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from securefl.recipes import recipe_of
+from securefl.recipes import parsed
 
 WIDE: Final = 1000
 NARROW: Final = 340
@@ -106,7 +106,7 @@ def arm_marker(arm: str) -> str:
 def _family(arm: str) -> str:
     """Return the arm whose colour a variant of it has: all private arms look alike, and so do all guarded ones."""
     try:
-        recipe = recipe_of(arm)
+        recipe = parsed(arm)
     except ValueError:
         return arm
     if arm in _ARMS or recipe is None:
