@@ -24,9 +24,9 @@ HOUR, DAY, GIGABYTE = 3600.0, 86400.0, 1e9
 MODEL = (
     "Protocol: measured CPU seconds and bytes for each parameter, times the parameters, times the rounds. Training: measured "
     "CPU seconds for one activity, parameter of the trunk and round, times those of the scale, divided among the partners. The "
-    "operator's and the decryptors' work grows with the partners too. A threshold's decryptors are the partners' own and work at "
-    "the same time: a partner pays for its own; all pay for a single one. Days: training over all cores of a partner's machine, "
-    "everything else on one core, one after the other; time on the network is not in it."
+    "operator's and the decryptors' work grows with the partners too. A threshold's decryptors are the partners' own and work "
+    "at the same time: a partner pays for its own; all pay for a single one. Days: training over all cores of a partner's "
+    "machine, everything else on one core, one after the other; time on the network is not in it."
 )
 
 
