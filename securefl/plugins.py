@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from securefl.errors import ParameterError
 
-SCHEMES = "securefl.schemes"
+GROUP = "securefl.schemes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +48,12 @@ class Plugin:
             raise ParameterError(f"{what}: {self.entry.value} can't be imported: {error}") from error
 
 
-def plugin_names(group: str = SCHEMES) -> tuple[str, ...]:
-    """Return the names that installed packages offer, sorted; nothing is imported for it."""
-    return tuple(sorted({plugin.name for plugin in _installed(group, tuple(sys.path))}))
+def plugins() -> tuple[Plugin, ...]:
+    """Return every scheme that installed packages offer; nothing is imported for it."""
+    return _installed(tuple(sys.path))
 
 
-def plugin_of(name: str, *, own: Container[str], group: str = SCHEMES) -> Plugin | None:
+def plugin_of(name: str, *, own: Container[str]) -> Plugin | None:
     """Return the plug-in that offers ``name``, ``None`` if no package does.
 
     Args:
@@ -62,7 +62,7 @@ def plugin_of(name: str, *, own: Container[str], group: str = SCHEMES) -> Plugin
     Raises:
         ParameterError: two packages claim the name, securefl being one that can.
     """
-    found = [plugin for plugin in _installed(group, tuple(sys.path)) if plugin.name == name]
+    found = [plugin for plugin in plugins() if plugin.name == name]
     claims = [*(["securefl itself"] if name in own else []), *(f"package {plugin.origin}" for plugin in found)]
     if found and len(claims) > 1:
         raise ParameterError(f"scheme {name!r} is claimed by {' and by '.join(claims)}: rename or uninstall one")
@@ -70,7 +70,7 @@ def plugin_of(name: str, *, own: Container[str], group: str = SCHEMES) -> Plugin
 
 
 @lru_cache(maxsize=8)
-def _installed(group: str, path: tuple[str, ...]) -> tuple[Plugin, ...]:
+def _installed(path: tuple[str, ...]) -> tuple[Plugin, ...]:
     """Return every plug-in on the search ``path``, which is looked through once."""
     return tuple(
         Plugin(
@@ -79,5 +79,5 @@ def _installed(group: str, path: tuple[str, ...]) -> tuple[Plugin, ...]:
             version=entry.dist.version if entry.dist else "unknown",
             entry=entry,
         )
-        for entry in entry_points(group=group)
+        for entry in entry_points(group=GROUP)
     )

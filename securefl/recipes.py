@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
 from securefl.errors import ParameterError
-from securefl.plugins import Plugin, plugin_names, plugin_of
+from securefl.plugins import Plugin, plugin_of, plugins
 
 Opener = Literal["open", "none", "single", "threshold"]
 SetUp = TypeVar("SetUp", bound=Callable[..., Any])
@@ -128,7 +128,7 @@ class Recipe:
 
 def scheme_names() -> tuple[str, ...]:
     """Return securefl's own schemes, then those of installed packages, which are not imported for it."""
-    return (*BUILT_IN, *(name for name in plugin_names() if name not in BUILT_IN))
+    return (*BUILT_IN, *sorted({plugin.name for plugin in plugins()} - BUILT_IN.keys()))
 
 
 def scheme_plugin(scheme: str) -> Plugin | None:

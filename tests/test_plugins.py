@@ -20,7 +20,7 @@ from securefl.config import parse_config
 from securefl.errors import ParameterError
 from securefl.evaluation.run import run
 from securefl.evidence import PluginRecord
-from securefl.plugins import plugin_names
+from securefl.plugins import plugins
 from securefl.recipes import Traits, recipe_of, scheme_names, traits_of
 from securefl.records import ArmRecord, read_record
 from securefl.secagg import aggregate, schemes
@@ -49,7 +49,7 @@ def ring(install_package: Install) -> Path:
 
 
 def test_without_a_package_there_are_securefls_own_alone() -> None:
-    assert plugin_names() == ()
+    assert plugins() == ()
     with pytest.raises(ValueError, match="arm 'ring' is unknown"):
         recipe_of("ring")
 

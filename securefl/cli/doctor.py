@@ -12,6 +12,7 @@ import typer
 from securefl.cli.output import emit_json, emit_table
 from securefl.crypto.keystream import Cipher, keystream
 from securefl.evaluation.toolkit import package_version, toolkit_record
+from securefl.plugins import plugins
 from securefl.secagg.masking import MaskingOptions
 from securefl.types import Secret
 
@@ -38,6 +39,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print for a pro
         "cores": os.cpu_count(),
         "cipher": cipher_choice(),
         "packages": toolkit.packages,
+        "schemes_of_others": {plugin.name: plugin.origin for plugin in plugins()},
         "missing_extras": {extra: gone for extra, names in EXTRAS.items() if (gone := missing(names))},
     }
     if as_json:

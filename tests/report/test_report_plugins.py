@@ -8,7 +8,7 @@ from made_run import made_arm, made_audit, write_run
 from stand_ins import Install
 
 from securefl.evidence import PluginRecord
-from securefl.plugins import plugin_names
+from securefl.plugins import plugins
 from securefl.recipes import Opener
 from securefl.records import AuditRecord, write_record
 from securefl.report.assemble import assemble, build
@@ -30,7 +30,7 @@ def test_the_report_says_whose_protocol_it_is_and_passes_nothing_that_rests_on_i
     tmp_path: Path, install_package: Install
 ) -> None:
     """With the same bytes where the package is installed, which is not imported for it."""
-    assert plugin_names() == ()
+    assert plugins() == ()
     run = _brought(tmp_path / "run")
     report = build(run)
     mine = {v.view: v for v in report.arm_verdicts if v.arm == "ring+guard"}
