@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -27,7 +28,21 @@ from pydantic import (
 from securefl.errors import InputError
 from securefl.recipes import REFERENCES, check_arm, recipe_of
 
+ItemT = TypeVar("ItemT")
+
+
+def _each_once(items: tuple[ItemT, ...]) -> tuple[ItemT, ...]:
+    doubled = [item for number, item in enumerate(items) if item in items[:number]]
+    if doubled:
+        raise ValueError(f"{doubled[0]!r} occurs twice")
+    return items
+
+
 ArmName = Annotated[str, AfterValidator(check_arm)]
+Arms = Annotated[tuple[ArmName, ...], Field(min_length=1), AfterValidator(_each_once)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_each_once)]
+"""A seed that occurred twice would count as two trainings, and narrow every interval over seeds."""
 DEFAULT_ARMS: tuple[str, ...] = (
     "standalone", "single-task", "pooled", "plaintext", "masking", "masking+guard", "paillier", "ckks", "dp",
 )  # fmt: skip
@@ -69,7 +84,7 @@ class DataConfig(Section):
     min_train_class: int = Field(25, ge=1, description="training values of each class that a classification needs")
     min_test_class: int = Field(10, ge=0, description="test values of each class that a classification needs")
     unjudged: Literal["reject", "train"] = Field("reject", description="tasks that miss only the test quorum")
-    thresholds: tuple[float, ...] = Field((), description="make classes of measured values: 1 at the threshold or above")
+    thresholds: tuple[FiniteFloat, ...] = Field((), description="make classes of measured values: 1 at the threshold or above")
     keep_values: bool = Field(True, description="keep the measured values beside the classes of the thresholds")
     min_value: float | None = Field(None, description="measured values below are implausible and rejected")
     max_value: float | None = Field(None, description="measured values above are implausible and rejected")
@@ -84,7 +99,9 @@ class ModelConfig(Section):
     family: Literal["mlp", "graph"] = Field("mlp", description="what the first layer reads: fingerprints, or atoms and bonds")
     hidden: tuple[int, ...] = (400, 120)
     dropout: float = Field(0.3, ge=0, lt=1)
-    common: tuple[str, ...] = Field((), description="names of tasks that partners share: outputs are summed, not private")
+    common: Annotated[tuple[str, ...], AfterValidator(_each_once)] = Field(
+        (), description="names of tasks that partners share: outputs are summed, not private"
+    )
     graph_width: int = Field(64, ge=1, description="numbers an atom carries, in the graph family")
     graph_steps: int = Field(2, ge=1, description="steps of message passing, in the graph family")
 
@@ -110,7 +127,7 @@ class FederationConfig(Section):
     censoring: Literal["one-sided", "tobit"] = Field("one-sided", description="what a censored cell costs")
     learning_rate: float = Field(1e-3, gt=0)
     patience: int = Field(5, ge=1)
-    seeds: tuple[int, ...] = (0,)
+    seeds: Seeds = (0,)
     server_optimiser: Literal["fedavg", "fedadam"] = "fedavg"
     server_learning_rate: float | None = Field(None, gt=0, description="none: 1 for fedavg, 0.003 for fedadam")
     departures: tuple[DepartureConfig, ...] = ()
@@ -194,13 +211,13 @@ class AttackConfig(Section):
     exposed_partners: int = Field(3, ge=3)
     exposed_each: int = Field(40, ge=2)
     seconds_per_recovery: float = Field(8.0, gt=0)
-    seed: int = 0
+    seed: Seed = 0
 
 
 class RunConfig(Section):
     """A whole run. ``sha256`` names it: the same hash and the same data resume, anything else is refused."""
 
-    arms: tuple[ArmName, ...] = DEFAULT_ARMS
+    arms: Arms = DEFAULT_ARMS
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     federation: FederationConfig = FederationConfig()

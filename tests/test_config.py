@@ -36,6 +36,14 @@ def test_values_are_read(tmp_path: Path) -> None:
         ("arms = ['nonsense']\n", "arms.0"),
         ("[data]\npartners = 2\n", "must be >= 3"),
         ("not toml at all", "run.toml"),
+        ("[data]\nthresholds = [6.0, nan]\n", "data.thresholds.1: Input should be a finite number"),
+        ("[federation]\nseeds = []\n", "federation.seeds: .* at least 1 item"),
+        ("[federation]\nseeds = [1, 2, 1]\n", "federation.seeds: .*1 occurs twice"),
+        ("[federation]\nseeds = [-1]\n", "federation.seeds.0: .* greater than or equal to 0"),
+        ("[attacks]\nseed = -1\n", "attacks.seed: .* greater than or equal to 0"),
+        ("arms = []\n", "arms: .* at least 1 item"),
+        ("arms = ['plaintext', 'masking', 'plaintext']\n", "arms: .*'plaintext' occurs twice"),
+        ("[model]\ncommon = ['a', 'a']\n", "model.common: .*'a' occurs twice"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
