@@ -34,6 +34,9 @@ TRUNCATION = math.sqrt(2 * 53 * math.log(2))
 ERROR_STDS = 10.0
 """Encryption errors are bounded at ten standard deviations: passed with probability under 2^-75 a number."""
 
+_SLOT_EXCESS = 36.0
+"""How far |s|^2 at one slot is above ``degree`` at most: it is distributed exponentially around 2/3 of it, e^-54 is 2^-77."""
+
 
 def gaussian(size: int, std: float, *, rng: Rng) -> NDArray[np.float64]:
     """Return ``size`` normal draws with mean 0, shape (size,), by Box and Muller's method on 53-bit uniforms."""
@@ -105,12 +108,17 @@ class SumPrecision:
         return 8 * math.sqrt(self.releases) * 2 ** (self.statistical_bits / 2) * stretched / self.scale
 
     @property
+    def encryption_bound(self) -> float:
+        """The most that a slot's real part is wrong by encryption, in steps: t0 + t1 s at the slot with the largest secret."""
+        return ERROR_STDS * self.error_std * math.sqrt(self.degree / 2 * _SLOT_EXCESS) / self.scale
+
+    @property
     def error_bound(self) -> float:
         """The most that a released number differs from the exact sum: noise, encryption, encoding and final rounding."""
-        encryption = ERROR_STDS * self.error_std * math.sqrt(self.degree) / self.scale
-        encoding = self.clients * self.degree / 4 / self.scale
+        # Half a unit in each of ``degree`` coefficients, all with the sign of their root's real part at worst.
+        encoding = self.clients * self.degree / 2 / self.scale
         arithmetic = (self.clients + 1) * self.limit * 2.0**-45
-        return TRUNCATION * self.flooding_std + encryption + encoding + arithmetic + 0.5
+        return TRUNCATION * self.flooding_std + self.encryption_bound + encoding + arithmetic + 0.5
 
     @property
     def distance_bits(self) -> float:

@@ -199,6 +199,18 @@ def test_the_flooding_is_the_papers_formula() -> None:
         assert one.distance_bits == pytest.approx(-math.log2(math.sqrt(divergence * releases / 2)))
 
 
+def test_the_encryption_bound_holds_at_the_slot_where_the_secret_is_largest() -> None:
+    """The secret is no more evenly spread over slots than noise is: at the worst of 2048 its square is four times the mean."""
+    one, draw = precision(clients=10), np.random.default_rng(5)
+    roots = np.exp(1j * np.pi * np.arange(4096) / 4096)
+    for _ in range(20):
+        secret = draw.integers(-1, 2, 4096)
+        largest = float(np.abs(np.fft.fft(secret * roots)).max()) ** 2
+        assert largest > 2 * one.degree
+        slot = math.sqrt(one.clients / 12 * one.degree / 2 * (1 + largest)) / one.scale
+        assert 10 * slot < one.encryption_bound < one.flooding_std / 100
+
+
 def test_noise_grows_with_ciphertexts_releases_and_clients() -> None:
     one = precision()
     assert precision(ciphertexts=40).flooding_std == pytest.approx(2 * one.flooding_std)
