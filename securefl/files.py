@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from securefl.errors import InputError
 
@@ -76,29 +76,55 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     Raises:
         InputError: the file can't be written; what was there is untouched.
     """
+    with written_whole(path, mode=mode) as handle, writing(path):
+        handle.write(content)
+
+
+@contextmanager
+def written_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Give a file to write to that takes the name ``path`` at the end of the block, as :func:`write_durably` does.
+
+    Raises:
+        InputError: the file can't be made, synced or renamed. After any error, also the block's own, ``path`` is as it was;
+            where nothing but the folder could not be synced, it is new.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
-        # What lies under the temporary name is no file of ours: its mode and where it points to are not taken over.
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
+        with writing(path):
+            # What lies under the temporary name is no file of ours: its mode and where it points to are not taken over.
+            temporary.unlink(missing_ok=True)
+            handle = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+        try:
+            yield handle
+            with writing(path):
+                handle.flush()
+                os.fsync(handle.fileno())
+        finally:
+            # A full disc would say so once more here, in place of the error that there was.
+            with suppress(OSError):
+                handle.close()
+        with writing(path):
+            temporary.replace(path)
+            _sync(path.parent)
+    finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with the disk inside the block into one line that names ``path``.
+
+    Raises:
+        InputError: it can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
         raise InputError(f"can't write {path}: {error.strerror}") from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Sync the names in ``folder``: without it a new file, synced itself, may be gone after a power failure.
-
-    Raises:
-        OSError: it can't be done.
-    """
+def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

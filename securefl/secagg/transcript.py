@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import Any
 
 from securefl.crypto.domain import Usage, tag
 from securefl.errors import InputError, VerificationError
-from securefl.files import parse_json
+from securefl.files import parse_json, writing, written_whole
 from securefl.secagg.roster import SignedRoster, parse_roster, roster_content
 from securefl.secagg.rounds import OPERATOR, Message
 from securefl.types import ClientId
@@ -77,15 +78,12 @@ class TranscriptWriter:
             InputError: the file can't be written.
         """
         self._path = path
-        self._temporary = path.with_name(path.name + ".partial")
         self._head = head
         self._chain = _genesis()
         self._seen: dict[bytes, int] = {}
         self._sequence = 0
-        try:
-            self._handle = self._temporary.open("w", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write {path}: {error.strerror}") from error
+        self._file = written_whole(path, mode=0o666)
+        self._handle = self._file.__enter__()
         signed = None if head.signed is None else roster_content(head.signed)
         self._line(
             {
@@ -131,21 +129,15 @@ class TranscriptWriter:
     def _line(self, content: dict[str, object]) -> None:
         content["sequence"] = self._sequence
         self._chain = _link(self._chain, content)
-        try:
-            self._handle.write(_canonical({**content, "chain": self._chain.hex()}) + "\n")
-        except OSError as error:
-            raise InputError(f"can't write {self._path}: {error.strerror}") from error
+        with writing(self._path):
+            self._handle.write(_canonical({**content, "chain": self._chain.hex()}).encode() + b"\n")
         self._sequence += 1
 
     def __enter__(self) -> TranscriptWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._handle.close()
-        if kind is None:
-            self._temporary.replace(self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+        self._file.__exit__(kind, error, trace)
 
     @property
     def head_hash(self) -> bytes:
@@ -204,7 +196,7 @@ def _read_rounds(contents: Sequence[dict[str, Any]]) -> Iterator[RecordedRound]:
     starts = [index for index, content in enumerate(contents) if content["kind"] == "round"]
     if starts[:1] != [1] and len(contents) > 1:
         raise ValueError("the second line does not open a round")
-    for start, end in zip(starts, [*starts[1:], len(contents)], strict=True):
+    for start, end in itertools.pairwise([*starts, len(contents)]):
         if any(content["kind"] != "message" for content in contents[start + 1 : end]):
             raise ValueError("an entry of a round is no message")
         data = {c["sequence"]: base64.b64decode(c["data"], validate=True) for c in contents[start + 1 : end] if "data" in c}
