@@ -114,6 +114,24 @@ def test_an_answer_is_counted_before_it_is_on_disk(tmp_path: Path, monkeypatch: 
     assert again.kept(1, 1, Kept.ANSWER) is None
 
 
+def test_an_agreement_that_a_full_disk_refused_is_written_at_the_next_try(tmp_path: Path) -> None:
+    journal, attempt = FolderDecryptionJournal(tmp_path / "mine", run_id=RUN), Attempt(1, SET)
+    (tmp_path / "mine").rmdir()
+    with pytest.raises(InputError):
+        journal.agree(1, b"a" * 32, attempt, attempts=3)
+    (tmp_path / "mine").mkdir()
+    journal.agree(1, b"a" * 32, attempt, attempts=3)
+    again = FolderDecryptionJournal(tmp_path / "mine", run_id=RUN)
+    aborts(AbortReason.SECOND_UNMASKING, lambda: again.agree(1, b"b" * 32, attempt, attempts=3))
+
+
+@pytest.mark.parametrize("content", ['{"answered": 0, "answered": 3}', "[" * 100_000], ids=["a key twice", "nested"])
+def test_a_journal_that_readers_could_read_in_two_ways_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "decryptions.json").write_text(content)
+    with pytest.raises(InputError, match=r"can't be read: (?!'run_id')"):
+        FolderDecryptionJournal(tmp_path, run_id=RUN)
+
+
 def test_a_new_round_drops_the_kept_messages_of_the_last(tmp_path: Path) -> None:
     journal = FolderDecryptionJournal(tmp_path, run_id=RUN)
     attempt = Attempt(1, SET)

@@ -5,17 +5,18 @@ The protocol's messages and the security argument are in SPEC.md; key generation
 :mod:`.decryptor`.
 
 Guarantees, against an operator that deviates at will and up to min(c, t - 1) corrupted decryptors, encryptors semi-honest and
-every decryptor's part of the key short as it should be, under RLWE at 128 bits: they learn the sums that were opened, over at least minimum + c partners each, and the noise budget's
-distance (2^-40 over a key's life by default) besides. Exact, or refused. From the second attempt at a sum on decryptors are
-encryptors too, of zeros: a corrupted one must then be semi-honest in this; with ``attempts=1`` there is no such message.
+every decryptor's part of the key short as it should be, under RLWE at 128 bits: they learn the sums that were opened, over at
+least minimum + c partners each, and the noise budget's distance (2^-40 over a key's life by default) besides. Exact, or
+refused. From the second attempt at a sum on decryptors are encryptors too, of zeros: a corrupted one must then be semi-honest
+in this; with ``attempts=1`` there is no such message.
 
 NOT protected: *chosen ciphertexts*. A corrupted encryptor who sends a malformed upload and reads the result extracts the
 epoch's key (attacks/conformance/rlwe_toy.py), and with the operator's help opens that epoch's single updates; an epoch is one
-round by default, and proofs of well-formedness are not implemented. *Oversized key parts*: a corrupted decryptor that makes its
-part of the key with a large error learns, with the operator, the sum of the uploads' ephemeral secrets, a hint about each
-(attacks/conformance/rlwe_toy_part.py). *Robustness*: a wrong share or a malformed upload ends
-the round, and where no answer is malformed by itself nobody is named, because answers carry no proof. *Time*: numpy is not
-constant in time. The correctness of a dishonest partner's own value.
+round by default, and proofs of well-formedness are not implemented. *Oversized key parts*: a corrupted decryptor that makes
+its part of the key with a large error learns, with the operator, the sum of the uploads' ephemeral secrets, a hint about each
+(attacks/conformance/rlwe_toy_part.py). *Robustness*: a wrong share or a malformed upload ends the round, and where no answer
+is malformed by itself nobody is named, because answers carry no proof. *Time*: numpy is not constant in time. The correctness
+of a dishonest partner's own value.
 
 Left out: a key-additive symmetric variant (each client encrypts under a short key of its own with public per-round
 polynomials, and only the N-coefficient sum of keys goes through the decryptors). Its price is measured in benchmarks/rlwe.py:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from securefl.errors import AbortReason, InputError, ProtocolAbort
-from securefl.files import write_durably
+from securefl.files import parse_json, write_durably
 from securefl.secagg.rlwe_sum.messages import Attempt
 from securefl.types import ClientId
 
@@ -138,8 +138,7 @@ class FolderDecryptionJournal:
         if agreed is self._agreed:
             return
         old = self._agreed.round
-        self._agreed = agreed
-        self._store()
+        self._store(agreed, self._answered)
         if agreed.round > old:
             for path in self._folder.glob(f"{old}-*.bin"):
                 path.unlink()
@@ -147,8 +146,7 @@ class FolderDecryptionJournal:
     def keep(self, round: int, attempt: int, kind: Kept, message: bytes) -> None:
         """Keep ``message``; an answer is counted first, so that a crash in between counts one too many, never one too few."""
         if kind is Kept.ANSWER:
-            self._answered += 1
-            self._store()
+            self._store(self._agreed, self._answered + 1)
         write_durably(self._message(round, attempt, kind), message)
 
     def kept(self, round: int, attempt: int, kind: Kept) -> bytes | None:
@@ -161,7 +159,7 @@ class FolderDecryptionJournal:
 
     def _load(self) -> None:
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
+            content = parse_json(self._path.read_text(encoding="utf-8"))
             run_id, self._answered = str(content["run_id"]), int(content["answered"])
             sets = {int(n): frozenset(ClientId(int(one)) for one in members) for n, members in content["sets"].items()}
             self._agreed = Agreed(int(content["round"]), bytes.fromhex(content["request"]), sets)
@@ -170,16 +168,17 @@ class FolderDecryptionJournal:
         if run_id != self._run_id:
             raise InputError(f"journal {self._path} belongs to run {run_id[:16]}, not {self._run_id[:16]}")
 
-    def _store(self) -> None:
-        sets = {str(number): sorted(members) for number, members in self._agreed.sets.items()}
+    def _store(self, agreed: Agreed, answered: int) -> None:
+        """Write the record, then take it for written: what a full disk refused is written at the next try."""
         content = {
             "run_id": self._run_id,
-            "round": self._agreed.round,
-            "request": self._agreed.request.hex(),
-            "sets": sets,
-            "answered": self._answered,
+            "round": agreed.round,
+            "request": agreed.request.hex(),
+            "sets": {str(number): sorted(members) for number, members in agreed.sets.items()},
+            "answered": answered,
         }
         write_durably(self._path, json.dumps(content).encode())
+        self._agreed, self._answered = agreed, answered
 
 
 def _abort(reason: AbortReason, round: int, detail: str = "") -> ProtocolAbort:

@@ -11,12 +11,12 @@ Each message is a signed envelope that names the hash of what its sender was sho
 parties different things is found out one step later. Every abort ends the whole generation; nothing of it is used again.
 
 Guarantees, given one honest decryptor: its secret is uniform ternary and independent of the others', so that the joint key is
-at least as good as a key of its own; up to threshold - 1 parties learn nothing about its share of it. NOT protected:
-the *length* of a part: nothing shows that a holder's secret and error are as short as they should be, and with an oversized
-error the operator and that holder learn the sum of the uploads' ephemeral secrets (attacks/conformance/rlwe_toy_part.py), so
-that holders must be honest here. *Robustness*. One party can stop a generation, a false check value of a holder looks like a false dealer (the complaint is
-signed: people decide), and a dealer that shares another secret than that of its public part is noticed at the first opening
-only, which fails.
+at least as good as a key of its own; up to threshold - 1 parties learn nothing about its share of it. NOT protected: the
+*length* of a part: nothing shows that a holder's secret and error are as short as they should be, and with an oversized error
+the operator and that holder learn the sum of the uploads' ephemeral secrets (attacks/conformance/rlwe_toy_part.py), so that
+holders must be honest here. *Robustness*. One party can stop a generation, a false check value of a holder looks like a false
+dealer (the complaint is signed: people decide), and a dealer that shares another secret than that of its public part is
+noticed at the first opening only, which fails.
 """
 
 from __future__ import annotations
