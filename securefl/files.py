@@ -105,7 +105,7 @@ def written_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
                 handle.close()
         with writing(path):
             temporary.replace(path)
-            _sync(path.parent)
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -124,7 +124,12 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"can't write {path}: {error.strerror}") from error
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Sync the names in ``folder``: without it a new file, synced itself, may be gone after a power failure.
+
+    Raises:
+        OSError: it can't be done.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
