@@ -1,4 +1,4 @@
-"""An auditor's replay of a transcript: signatures, chains, views, thresholds and released shares, without any secret.
+"""An auditor's replay of a transcript, without any secret: signatures, chains, views, thresholds, shares, differencing.
 
 A chain that breaks is a :class:`~securefl.errors.VerificationError`; a rule that a party broke is a :class:`Violation` in the
 report, so that one bad round does not hide the others. What a replay can't say: whether an input was honest, or whether the
@@ -8,13 +8,14 @@ could show an auditor other lists than the clients were sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from securefl.errors import DecodeError, ProtocolAbort, VerificationError
 from securefl.secagg.base import RoundContext, Setup
 from securefl.secagg.envelope import NO_VIEW, Channel, Envelope, head_size, open_envelope
+from securefl.secagg.ledger import Ledger
 from securefl.secagg.masking import MaskingSetup, StaticSetup
 from securefl.secagg.masking.messages import WIRE_ID, Phase, ShareKind, Signed, decode_released, open_bundle
 from securefl.secagg.masking.static import INPUT_PHASE
@@ -100,6 +101,8 @@ def verify_transcript(path: Path, *, roster_hash: bytes | None = None, last_hash
         replay = _Replay(head, roster, recorded)
         violations += replay.violations()
         reports.append(replay.report())
+    if roster is not None and head.wire_id == WIRE_ID:
+        violations += _differences(roster, rounds, reports)
     return TranscriptReport(
         wire_id=head.wire_id.decode(),
         run_id=head.run_id,
@@ -130,6 +133,17 @@ def _round_order(rounds: tuple[RecordedRound, ...]) -> Iterator[Violation]:
         if recorded.round <= last:
             yield Violation(recorded.round, None, f"round={recorded.round} must be > {last}")
         last = max(last, recorded.round)
+
+
+def _differences(roster: Roster, rounds: Sequence[RecordedRound], reports: Sequence[RoundReport]) -> Iterator[Violation]:
+    """Yield the rounds for whose sum somebody released shares though with earlier ones it shows too few partners."""
+    ledger = Ledger(roster.clients, roster.policy, rule=roster.exposure)
+    for recorded, report in zip(rounds, reports, strict=True):
+        if any(Phase.UNMASK.name.lower() in phases for phases in report.sent.values()):
+            try:
+                ledger.admit(recorded.model_hash, report.survivors, round=recorded.round)
+            except ProtocolAbort as error:
+                yield Violation(recorded.round, None, f"opened a {error.reason.value}: {error.detail}")
 
 
 class _Replay:

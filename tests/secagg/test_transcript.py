@@ -17,6 +17,7 @@ from securefl.errors import InputError, VerificationError
 from securefl.secagg import run_round, schemes
 from securefl.secagg.base import RoundContext
 from securefl.secagg.journal import MemoryJournal
+from securefl.secagg.ledger import Ledger
 from securefl.secagg.masking import MaskingSetup, set_up_static
 from securefl.secagg.masking.messages import Phase
 from securefl.secagg.masking.static import Ratchet
@@ -161,6 +162,27 @@ def test_a_broken_rule_is_named(
         found = verify_transcript(path).violations
         assert any(v.party == party and what in v.what for v in found) is broken, found
         assert bool(found) is broken
+
+
+@pytest.mark.parametrize("model", [MODEL, b"n" * 32], ids=["same inputs", "other inputs"])
+def test_sums_over_the_same_inputs_that_show_one_partner_are_named(
+    tmp_path: Path, model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parties whose ledgers were taken out; the control is another model."""
+    setup = make_setup()
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "require", lambda self, lineage, survivors, *, round: None)
+        patch.setattr(Ledger, "told", lambda self, lineage, survivors: ())
+        worlds = [
+            World(setup=setup, round=1).up_to(Phase.UNMASK),
+            World(setup=setup, round=2, absent=[3], model_hash=model).up_to(Phase.UNMASK),
+        ]
+    with TranscriptWriter(tmp_path / "run.jsonl", transcript_head(setup)) as writer:
+        for world in worlds:
+            writer.add_round(world.context.round, model_hash=world.context.model_hash, messages=messages_of(world))
+    found = verify_transcript(tmp_path / "run.jsonl").violations
+    assert [(v.round, v.party) for v in found] == ([(2, None)] if model == MODEL else [])
+    assert all("partner 3" in v.what for v in found)
 
 
 def test_a_round_number_that_does_not_grow_is_named(tmp_path: Path) -> None:
