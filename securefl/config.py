@@ -163,7 +163,7 @@ class SecaggConfig(Section):
 
     clip: float = Field(1.0, gt=0)
     ring_bits: Literal[32, 64] = 32
-    paillier_bits: int = Field(3072, ge=2048)
+    paillier_bits: int = Field(3072, ge=2048, le=8192, multiple_of=16)
     paillier_decryption: Literal["threshold", "single-decryptor"] = "threshold"
     paillier_exponent: Literal["short", "half-length"] = "short"
     paillier_max_parameters: int = Field(50_000, ge=1)

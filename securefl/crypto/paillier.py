@@ -155,13 +155,22 @@ def generate_key(bits: int = DEFAULT_BITS, *, rng: Rng) -> PrivateKey:
     Raises:
         ParameterError: ``bits`` is outside its bounds or no multiple of 16.
     """
-    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS or bits % 16:
-        raise ParameterError(f"bits={bits} must be a multiple of 16 from {MINIMUM_BITS} to {MAXIMUM_BITS}")
+    require_bits(bits)
     p = _prime(bits // 2, rng=rng)
     q = _prime(bits // 2, rng=rng)
     while q == p or gmp().gcd(p - 1, q - 1) != 2:
         q = _prime(bits // 2, rng=rng)
     return import_key(p, q, rng=rng)
+
+
+def require_bits(bits: int) -> None:
+    """Check the length of a modulus whose primes are still to be found.
+
+    Raises:
+        ParameterError: it is outside its bounds or no multiple of 16.
+    """
+    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS or bits % 16:
+        raise ParameterError(f"bits={bits} must be a multiple of 16 from {MINIMUM_BITS} to {MAXIMUM_BITS}")
 
 
 def import_key(p: int, q: int, *, rng: Rng) -> PrivateKey:

@@ -26,7 +26,7 @@ from functools import partial
 from typing import ClassVar
 
 from securefl.crypto.packing import Packing
-from securefl.crypto.paillier import DEFAULT_BITS, EXPONENT_BITS, Encryptor, PublicKey, generate_key
+from securefl.crypto.paillier import DEFAULT_BITS, EXPONENT_BITS, Encryptor, PublicKey, generate_key, require_bits
 from securefl.crypto.shipped_primes import is_shipped, shipped_primes
 from securefl.crypto.threshold_paillier import deal, generate_safe_prime
 from securefl.errors import ParameterError
@@ -60,6 +60,9 @@ class PaillierOptions:
         policy: thresholds; the smallest one that tolerates a colluding partner where it is ``None``.
         decryption: one holder of the key, or the policy's threshold of the partners.
         safe_primes: for a threshold's modulus, of ``bits / 2`` bits each; made by the dealer (a minute or more) where ``None``.
+
+    Raises:
+        ParameterError: ``bits`` is outside its bounds.
     """
 
     bits: int = DEFAULT_BITS
@@ -67,6 +70,10 @@ class PaillierOptions:
     policy: Policy | None = None
     decryption: Decryption = Decryption.THRESHOLD
     safe_primes: tuple[int, int] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        # Here and not after the minutes, or without end, in which a dealer would look for safe primes of that length.
+        require_bits(self.bits)
 
     @property
     def public_knowledge(self) -> bool:

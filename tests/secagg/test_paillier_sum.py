@@ -48,6 +48,12 @@ def test_every_weighted_step_is_exact_at_the_ends_of_the_range() -> None:
     assert result.total[:4].tolist() == [1275.0, -1275.0, 637.5, 0.0]
 
 
+@pytest.mark.parametrize("bits", [1024, 2050, 1 << 20])
+def test_a_length_that_no_key_may_have_is_refused_before_anybody_looks_for_primes(bits: int) -> None:
+    with pytest.raises(ParameterError, match=f"bits={bits} must be a multiple of 16 from 2048 to 8192"):
+        options_for("paillier", SecaggConfig.model_construct(paillier_bits=bits))
+
+
 def test_a_64_bit_ring_is_exact() -> None:
     quantizer = Quantizer.for_sum(5, clip=1.0, ring_bits=64)
     wide = set_up(CLIENTS, quantizer=quantizer, run_id=RUN, rng=CountingRng(), options=SHORT)
