@@ -44,6 +44,8 @@ def test_values_are_read(tmp_path: Path) -> None:
         ("arms = []\n", "arms: .* at least 1 item"),
         ("arms = ['plaintext', 'masking', 'plaintext']\n", "arms: .*'plaintext' occurs twice"),
         ("[model]\ncommon = ['a', 'a']\n", "model.common: .*'a' occurs twice"),
+        ("[secagg]\npaillier_bits = 2050\n", "secagg.paillier_bits: .* multiple of 16"),
+        ("[secagg]\npaillier_bits = 16384\n", "secagg.paillier_bits: .* less than or equal to 8192"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
