@@ -116,19 +116,21 @@ class Keeper:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            same = content["format"] == FORMAT and content["identity"] == self._identity
-            return {"round": int(content["round"]), **content} if same else None
+            if (content["format"], content["identity"]) != (FORMAT, self._identity):
+                return None
+            return {"round": int(content["round"]), "facts": dict(content["facts"]), "files": dict(content["files"])}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} can't be read: remove {self._folder} to train again from the beginning") from error
 
     def _read(self, content: dict[str, Any]) -> Snapshot:
         found = {path: self._checked(self._folder.parent / path, digest) for path, digest in content["files"].items()}
-        name = f"round-{content['round']}.safetensors"
         by_folder = {(self._folder.parent / path).parent: arrays for path, arrays in found.items()}
+        if self._folder not in by_folder:
+            raise VerificationError(f"{self._folder / STATE_FILE} lists no shared state: remove {self._folder} to train again")
         return Snapshot(
             round=content["round"],
             shared=by_folder[self._folder],
-            partners={number: by_folder[own] for number, own in enumerate(self._own) if (own / name).is_file()},
+            partners={number: by_folder[own] for number, own in enumerate(self._own) if own in by_folder},
             facts=content["facts"],
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,7 @@ def test_another_training_is_not_taken_up(five: Dataset, tmp_path: Path) -> None
     assert other.saved is None
 
 
-@pytest.mark.parametrize("damage", ["missing", "changed", "state"])
+@pytest.mark.parametrize("damage", ["missing", "changed", "state", "state without its files", "state of another shape"])
 def test_damage_is_named(five: Dataset, tmp_path: Path, damage: str) -> None:
     with pytest.raises(KilledError):
         train(five, config(), keeper(tmp_path), until=1)
@@ -220,7 +221,9 @@ def test_damage_is_named(five: Dataset, tmp_path: Path, damage: str) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"x")
     else:
         path = tmp_path / "resume" / STATE_FILE
-        path.write_text("{")
+        state = json.loads(path.read_text())
+        broken = {"state without its files": {}, "state of another shape": [1]}
+        path.write_text("{" if damage == "state" else json.dumps({**state, "files": broken[damage]}))
     with pytest.raises((VerificationError, InputError), match=str(path)):
         keeper(tmp_path)
 

@@ -90,6 +90,17 @@ def made_member(tmp_path: Path, *, weight: int = 1, update: FloatVector | None =
     return Played(site, line, setup)
 
 
+def test_a_site_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    setup = made_setup(3)
+    new = NewSite(
+        me=ClientId(1), run_id=setup.run_id, signed=setup.signed, identity=setup.parties[ClientId(1)].identity, weight=1,
+        updates={1: np.zeros(5)},
+    )  # fmt: skip
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="can't write"):
+        create_site(tmp_path / "file" / "site", new)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"rubbish"])
 def test_an_update_that_is_no_array_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     played = made_member(tmp_path)

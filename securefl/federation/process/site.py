@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import read_array
+from numpy.lib.format import read_array, write_array
 from numpy.typing import NDArray
 
 from securefl.config import RunConfig, parse_config
@@ -24,7 +24,7 @@ from securefl.crypto.signature import SigningKey
 from securefl.errors import InputError, VerificationError
 from securefl.federation.gate import Audit, require_clearance
 from securefl.federation.participation import Decision
-from securefl.files import parse_json, write_durably, write_to_disk
+from securefl.files import parse_json, write_durably, write_to_disk, writing, written_whole
 from securefl.secagg.journal import FileJournal
 from securefl.secagg.keyfile import load_key, save_key
 from securefl.secagg.ledger import Ledger
@@ -115,12 +115,15 @@ def create_site(folder: Path, new: NewSite) -> None:
     if folder.exists():
         raise InputError(f"site {folder} exists already")
     # Its updates are what the protocol hides: nobody else on the machine may look into the folder.
-    folder.mkdir(parents=True, mode=0o700)
-    (folder / "inputs").mkdir()
+    with writing(folder):
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "inputs").mkdir()
     save_key(new.identity, folder / KEY_FILE, rng=SystemRng())
     save_roster(new.signed, folder / ROSTER_FILE)
     for round, update in new.updates.items():
-        np.save(folder / "inputs" / f"round-{round}.npy", update, allow_pickle=False)
+        path = folder / "inputs" / f"round-{round}.npy"
+        with written_whole(path) as handle, writing(path):
+            write_array(handle, np.asarray(update), allow_pickle=False)
     content = {"run_id": new.run_id.hex(), "client": int(new.me), "weight": new.weight}
     if new.config is not None:
         write_durably(folder / CONFIG_FILE, new.config.model_dump_json().encode())
