@@ -8,16 +8,13 @@ on the TEST fold, after training has ended; nothing here chooses by it.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset
@@ -50,12 +47,11 @@ from securefl.evaluation.unannotated import predict_pairs
 from securefl.evidence import PluginRecord
 from securefl.federation.keeper import Keeper
 from securefl.federation.protocols import options_for
-from securefl.federation.references import train_alone, train_pooled
+from securefl.federation.references import train_each_alone, train_pooled
 from securefl.federation.releases import RoundTrace, Trained
 from securefl.federation.training import train_federated
 from securefl.files import alone, is_in_memory, made
 from securefl.learning.family import inputs_of, layout_for, layout_of
-from securefl.learning.local import limit_threads
 from securefl.learning.model import Model, predict
 from securefl.learning.private_heads import refitted
 from securefl.measures import BaselineRecord
@@ -156,25 +152,11 @@ def _standalone(job: Job) -> Outcome:
 
 
 def _alone_seed(job: Job, seed: int) -> tuple[NDArray[np.float32], list[Trained]]:
-    """Train all partners with one seed, side by side: they share nothing, so threads change only the time."""
-    cells = job.dataset.activities
-    owner = np.array([task.partner for task in job.dataset.tasks])[cells.task]
-    prediction = np.full(len(cells), np.nan, dtype=np.float32)
-    count = len(job.dataset.partners)
-    workers = min(torch.get_num_threads(), count)
-    trained: list[Trained] = []
-    started = time.process_time()
-    with ThreadPoolExecutor(workers, initializer=limit_threads, initargs=(1,)) as pool:
-        found = pool.map(lambda partner: train_alone(job.dataset, partner, config=job.config, seed=seed), range(count))
-        for partner, alone in enumerate(found):
-            save_owned(job.folder, seed, alone.models, job.dataset)
-            mine = np.flatnonzero(owner == partner)
-            prediction[mine] = predict(alone.model, job.dataset, cells.select(mine))
-            trained.append(alone)
-            job.bar(seed)("partners", partner + 1, count)
-    # Each partner's own clock counts the whole process, its neighbours included: the sum is measured, the parts are not.
-    seconds = time.process_time() - started
-    return prediction, [replace(one, training_seconds=seconds / count) for one in trained]
+    """Train all partners with one seed, and write what each of them owns."""
+    trained = train_each_alone(job.dataset, config=job.config, seed=seed, progress=job.bar(seed))
+    for one in trained:
+        save_owned(job.folder, seed, one.models, job.dataset)
+    return predict_pairs([one.model for one in trained], job.dataset, job.dataset.activities), trained
 
 
 def _single_task(job: Job) -> Outcome:
