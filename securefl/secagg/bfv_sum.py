@@ -15,19 +15,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securefl.crypto.bfv import BfvKey, BfvParams, BfvPublic
-from securefl.errors import DecodeError, ParameterError
+from securefl.errors import ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg.base import OpenedSum, RoundContext
 from securefl.secagg.codec import Reader, prefixed
-from securefl.secagg.committed import BadAnswerError, Bodies, CommittedScheme, blame
+from securefl.secagg.committed import Bodies, CommittedScheme, blame
 from securefl.secagg.committed_setup import Consortium, Founding, default_policy, found
-from securefl.secagg.integer_sum import client_limit, decode_sum, encode_sum, random_values, signed_values
+from securefl.secagg.integer_sum import client_limit, encode_sum, random_values, signed_values, sum_next, sum_of_one
 from securefl.secagg.policy import Policy
 from securefl.secagg.round_keys import RoundKeys
 from securefl.types import ClientId, RingVector, Rng
@@ -68,11 +68,7 @@ class BfvCipher:
         Raises:
             BadAnswerError: the answer has another length.
         """
-        ((decryptor, answer),) = answers.items()
-        try:
-            return OpenedSum(decode_sum(answer, length), frozenset(bodies))
-        except DecodeError as error:
-            raise BadAnswerError(decryptor, str(error)) from error
+        return OpenedSum(sum_of_one(answers, length), frozenset(bodies))
 
 
 class BfvOpener:
@@ -98,21 +94,11 @@ class BfvOpener:
         readers = {sender: Reader(body) for sender, body in bodies.items()}
         rows: list[NDArray[np.int64]] = []
         for _ in range(_ciphertexts(params, length)):
-            rows.append(self._key.decrypt([self._sum_next(readers, residue) for residue in range(len(params.plain_primes))]))
+            residues = range(len(params.plain_primes))
+            rows.append(self._key.decrypt([sum_next(readers, partial(self._key.public.read, residue=r)) for r in residues]))
         for sender, reader in readers.items():
             blame(sender, reader.finish)
         return encode_sum(np.concatenate(rows)[:length])
-
-    def _sum_next(self, readers: Mapping[ClientId, Reader], residue: int) -> Any:
-        """The sum of every client's next ciphertext, each checked before it is added."""
-        total: Any = None
-        for sender, reader in readers.items():
-            ciphertext = blame(sender, partial(self._read_next, reader, residue))
-            total = ciphertext if total is None else total.add_(ciphertext)
-        return total
-
-    def _read_next(self, reader: Reader, residue: int) -> Any:
-        return self._key.public.read(reader.prefixed(), residue=residue)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,20 +17,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securefl.crypto.ckks import CkksKey, CkksParams, CkksPublic
 from securefl.crypto.flooding import SumPrecision, gaussian
-from securefl.errors import CapacityError, DecodeError, ParameterError
+from securefl.errors import CapacityError, ParameterError
 from securefl.quantize import Quantizer
 from securefl.secagg.base import OpenedSum, RoundContext
 from securefl.secagg.codec import Reader, prefixed
-from securefl.secagg.committed import BadAnswerError, Bodies, CommittedScheme, blame
+from securefl.secagg.committed import Bodies, CommittedScheme, blame
 from securefl.secagg.committed_setup import Consortium, Founding, default_policy, found
-from securefl.secagg.integer_sum import client_limit, decode_sum, encode_sum, random_values, signed_values
+from securefl.secagg.integer_sum import client_limit, encode_sum, random_values, signed_values, sum_next, sum_of_one
 from securefl.secagg.policy import Policy
 from securefl.secagg.round_keys import RoundKeys
 from securefl.types import ClientId, RingVector, Rng
@@ -157,11 +157,7 @@ class CkksCipher:
         Raises:
             BadAnswerError: the answer has another length.
         """
-        ((decryptor, answer),) = answers.items()
-        try:
-            total = decode_sum(answer, length).astype(np.float64)
-        except DecodeError as error:
-            raise BadAnswerError(decryptor, str(error)) from error
+        total = sum_of_one(answers, length).astype(np.float64)
         return OpenedSum(total, frozenset(bodies), self.code.precision(length).error_bound)
 
 
@@ -198,24 +194,13 @@ class CkksOpener:
         readers = {sender: Reader(body) for sender, body in bodies.items()}
         released = np.empty(self.code.ciphertexts(length) * slots)
         for start in range(0, len(released), slots):
-            total = self._sum_next(readers, precision.scale)
+            total = sum_next(readers, partial(self.public.read, scale=precision.scale))
             noise = gaussian(slots, precision.flooding_std, rng=rng)
             released[start : start + slots] = self._key.decrypt(total) + noise
         for sender, reader in readers.items():
             blame(sender, reader.finish)
         self._released += 1
         return encode_sum(self.code.read_out(released, length))
-
-    def _sum_next(self, readers: Mapping[ClientId, Reader], scale: float) -> Any:
-        """The sum of every client's next ciphertext, each checked before it is added."""
-        total: Any = None
-        for sender, reader in readers.items():
-            ciphertext = blame(sender, partial(self._read_next, reader, scale))
-            total = ciphertext if total is None else total.add_(ciphertext)
-        return total
-
-    def _read_next(self, reader: Reader, scale: float) -> Any:
-        return self.public.read(reader.prefixed(), scale=scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

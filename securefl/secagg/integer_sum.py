@@ -1,13 +1,18 @@
-"""What every homomorphic sum of ring vectors needs: the range that a client may encrypt, and the opened sum as bytes."""
+"""What homomorphic sums of ring vectors share: the range that a client may encrypt, sums of ciphertexts, the opened sum."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securefl.errors import CapacityError, DecodeError
 from securefl.quantize import Quantizer
-from securefl.types import RingVector, Rng
+from securefl.secagg.codec import Reader
+from securefl.secagg.committed import BadAnswerError, BadCiphertextError
+from securefl.types import ClientId, RingVector, Rng
 
 
 def client_limit(quantizer: Quantizer) -> int:
@@ -49,3 +54,32 @@ def decode_sum(content: bytes | memoryview, length: int) -> NDArray[np.int64]:
     if len(content) != 8 * length:
         raise DecodeError(f"opened sum of {len(content)} bytes must have {8 * length}")
     return np.frombuffer(content, "<i8").astype(np.int64)
+
+
+def sum_of_one(answers: Mapping[ClientId, memoryview], length: int) -> NDArray[np.int64]:
+    """Return the opened sum that a single decryptor answered, shape (length,).
+
+    Raises:
+        BadAnswerError: it has another length.
+    """
+    ((decryptor, answer),) = answers.items()
+    try:
+        return decode_sum(answer, length)
+    except DecodeError as error:
+        raise BadAnswerError(decryptor, str(error)) from error
+
+
+def sum_next(readers: Mapping[ClientId, Reader], read: Callable[[bytes], Any]) -> Any:
+    """Return the sum of every client's next ciphertext, a TenSEAL vector; ``read`` checks each before it is added.
+
+    Raises:
+        BadCiphertextError: a client's is refused.
+    """
+    total: Any = None
+    for sender, reader in readers.items():
+        try:
+            ciphertext = read(reader.prefixed())
+        except DecodeError as error:
+            raise BadCiphertextError(sender, str(error)) from error
+        total = ciphertext if total is None else total.add_(ciphertext)
+    return total

@@ -38,7 +38,7 @@ from securefl.quantize import Quantizer
 from securefl.secagg.base import DECRYPTOR_BASE, OpenedSum, RoundContext
 from securefl.secagg.codec import context_digest, u16
 from securefl.secagg.committed import BadAnswerError, BadCiphertextError, Bodies, blame
-from securefl.secagg.integer_sum import client_limit, decode_sum, encode_sum, random_values, signed_values
+from securefl.secagg.integer_sum import client_limit, encode_sum, random_values, signed_values, sum_of_one
 from securefl.types import ClientId, RingVector, Rng
 
 WIRE_ID = b"paillier/1"
@@ -135,11 +135,7 @@ class PaillierCipher:
             BadAnswerError: an answer is malformed or does not verify; it names the decryptor.
         """
         if self.threshold is None:
-            ((decryptor, answer),) = answers.items()
-            try:
-                return OpenedSum(decode_sum(answer, length), frozenset(bodies))
-            except DecodeError as error:
-                raise BadAnswerError(decryptor, str(error)) from error
+            return OpenedSum(sum_of_one(answers, length), frozenset(bodies))
         ciphertexts = self.add(bodies, length)
         partials = {
             decryptor - DECRYPTOR_BASE: _verified(self.threshold, decryptor, ciphertexts, answer)
