@@ -12,6 +12,9 @@ from securefl.report.sections import cleared, joined
 from securefl.report.verdicts import options
 from securefl.report.words import words
 
+ALONE = "standalone"
+"""Where this one is above a limit too, joining is not what does it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -49,6 +52,7 @@ def answer(report: ReportRecord) -> Answer:
     sentences = [_consequence(report, clear, untested)]
     if choice and not clear:
         sentences.append(f"Nearest to it is {_nearest(report, choice)}: {_standing(report, _nearest(report, choice))}.")
+        sentences += _against(report, _nearest(report, choice))
     sentences += _others(report, [arm for arm in choice if arm not in clear]) if clear else []
     return Answer(headline=headline, tone=tone, sentences=(*sentences, *_performance(report, choice, clear)))
 
@@ -82,6 +86,12 @@ def _standing(report: ReportRecord, arm: str) -> str:
     kinds = (("fail", "above a limit in"), ("inconclusive", "not settled in"), ("not tested", "not tested in"))
     found = [(told, _views(report, arm, kind)) for kind, told in kinds]
     return "; ".join(f"{told} {joined(views)}" for told, views in found if views) or "within the appetite everywhere"
+
+
+def _against(report: ReportRecord, arm: str) -> list[str]:
+    """Return what puts an option above its first limit: the figure, not only the view."""
+    found = [v for v in report.arm_verdicts if v.arm == arm and v.verdict == "fail"]
+    return [f"What speaks against it in {found[0].view}: {found[0].because}."] if found else []
 
 
 def _others(report: ReportRecord, rest: Sequence[str]) -> list[str]:
@@ -143,10 +153,13 @@ def view_lines(report: ReportRecord) -> tuple[ViewLine, ...]:
 
 
 def _passing(report: ReportRecord, view: str) -> str:
-    """Return the options that pass in a view whose verdict is another one, in a sentence."""
+    """Return the options that pass in a view whose verdict is another one, and whether training alone would, in a sentence."""
     choice = options(report.arms)
-    here = {v.arm: v.verdict for v in report.arm_verdicts if v.view == view and v.arm in choice}
-    passed = [str(arm) for arm, verdict in here.items() if verdict == "pass"]
+    verdict_of = {v.arm: v.verdict for v in report.arm_verdicts if v.view == view}
+    here = {arm: verdict_of[arm] for arm in choice if arm in verdict_of}
+    passed = [arm for arm, verdict in here.items() if verdict == "pass"]
     if not here or len(passed) == len(choice):
         return ""
-    return f"Within the appetite here: {joined(passed)}." if passed else "No option stays within the appetite here."
+    told = f"Within the appetite here: {joined(passed)}." if passed else "No option stays within the appetite here."
+    alone = " Nor does a partner that trains alone." if not passed and verdict_of.get(ALONE) == "fail" else ""
+    return told + alone

@@ -14,7 +14,10 @@ DASH = "–"
 PERCENT = "\u00a0%"
 """A figure and its unit stay on one line."""
 _PLAIN = ("auc", "epsilon", "eps", "tanimoto", "nats", "bits")
-_WORDS = {"tpr": "TPR", "fpr": "FPR", "auc": "AUC", "mcc": "MCC", "r2": "R²", "roc": "ROC", "mae": "MAE", "rmse": "RMSE"}
+_WORDS = {
+    "tpr": "TPR", "fpr": "FPR", "auc": "AUC", "mcc": "MCC", "r2": "R²", "roc": "ROC", "mae": "MAE", "rmse": "RMSE",
+    "rlwe": "RLWE",
+}  # fmt: skip
 _NAMES = {
     "exact": "recovered exactly",
     "accuracy": "labels right",

@@ -58,10 +58,13 @@ def matrix(report: ReportRecord) -> tuple[tuple[ArmRecord, tuple[VerdictRecord, 
 
 
 def _level(judged: Judged) -> str:
-    """Return a shade: ``c0`` to ``c3`` up to the limit, ``w1`` to ``w3`` beyond it, ``c0`` where there is no scale."""
+    """Return a shade: ``c0`` to ``c3`` up to the limit, ``w1`` to ``w3`` beyond it.
+
+    Where a limit is not above chance there is no scale: what is above it is shaded as far beyond.
+    """
     used = judged.used
     if used is None:
-        return "c0"
+        return "w3" if judged.finding is Finding.ABOVE else "c0"
     for limit, name in ((0.1, "c0"), (0.4, "c1"), (0.7, "c2"), (1.0, "c3"), (2.0, "w1"), (5.0, "w2")):
         if used <= limit:
             return name
@@ -104,14 +107,16 @@ def _place(row: Sequence[str]) -> tuple[int, str, bool, str]:
 
 
 def _gravest(judged: Sequence[Judged], arm: str, asset: str) -> AttackRecord | None:
+    """Return the attack that the verdicts rest on: one above its limit before any other."""
     here = [j for j in judged if j.attack.arm == arm and j.attack.asset == asset]
-    return max(here, key=lambda j: (j.used if j.used is not None else -1.0, j.attack.value or 0.0)).attack if here else None
+    return max(here, key=lambda j: (j.gravity, j.attack.value or 0.0)).attack if here else None
 
 
-def _leak(judged: Sequence[Judged], arm: str, asset: str) -> Cell:
+def _leak(report: ReportRecord, judged: Sequence[Judged], arm: str, asset: str) -> Cell:
     attack = _gravest(judged, arm, asset)
     if attack is None:
-        return text("", "not attacked")
+        tried = [a.reason for a in report.attacks if (a.arm, a.asset) == (arm, asset) and a.status != "run" and a.reason]
+        return text("", min(tried, key=len, default="not attacked"))
     shown = figure(attack.metric, attack.value, counted=attack.k is not None)
     return number(attack.value, shown, f"{title(attack.metric or '')}, {attack.view}, {attack.release}")
 
@@ -130,9 +135,9 @@ def options_table(report: ReportRecord, judged: Sequence[Judged]) -> Table:
         rows.append((
             text(name),
             number(less, signed(less, 3), f"{title(arm.performance.metric)} {decimal(arm.performance.mean, 3)}"),
-            _leak(judged, name, "structure"),
-            _leak(judged, name, "label"),
-            _leak(judged, name, "membership"),
+            _leak(report, judged, name, "structure"),
+            _leak(report, judged, name, "label"),
+            _leak(report, judged, name, "membership"),
             number(arm.cost.client_seconds, seconds(arm.cost.client_seconds), f"{sent} bytes a parameter"),
             text(", ".join(passed) or "no view"),
             text(", ".join(failed) or "no view"),

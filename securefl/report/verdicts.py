@@ -158,7 +158,7 @@ def arm_verdict(
     mine = [one for one in played if one.arm == arm and one.view == view]
     broken_by = [one for one in mine if one.outcome == "succeeded"]
     if broken_by:
-        why = f"the deviation {title(broken_by[0].name)} succeeded: {broken_by[0].reason}"
+        why = f"the deviation {title(broken_by[0].name)} succeeded on {arm}: {broken_by[0].reason}"
         return VerdictRecord(view=view, arm=arm, verdict="fail", because=why, lost=DEVIATION)
     here = sorted((j for j in judged if j.attack.arm == arm and j.attack.view == view), key=lambda j: j.gravity, reverse=True)
     if not here:

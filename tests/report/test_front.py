@@ -69,6 +69,7 @@ def test_where_nothing_passes_the_nearest_is_named_with_what_stands_against_it(r
     assert answer(found).tone == "fail"
     assert "Under no option may they be used" in sentences(found)
     assert "Nearest to it is dp: above a limit in V1; not settled in V0, V2, V2c, V3 and V4." in sentences(found)
+    assert "What speaks against it in V1: why." in sentences(found)
 
 
 def test_nothing_settled_is_no_failure(report: ReportRecord) -> None:
@@ -96,6 +97,15 @@ def test_a_view_tells_what_is_lost_in_plain_words_and_who_stays_within(report: R
     assert {line.passing for line in nobody} == {"No option stays within the appetite here."}
     everybody = view_lines(judged(report, {"masking+guard": "pass", "masking": "pass", "dp": "pass"}))
     assert {(line.plain, line.passing) for line in everybody} == {(words().meanings["pass"], "")}
+
+
+def test_where_training_alone_is_above_the_limit_too_the_view_says_so(report: ReportRecord) -> None:
+    """A partner's own predictions gave members away as well: page one laid it on the federation."""
+    lost: dict[str, Verdict] = {"masking+guard": "fail", "masking": "fail", "dp": "fail"}
+    (told,) = {line.passing for line in view_lines(judged(report, {"standalone": "fail", **lost}))}
+    assert told == "No option stays within the appetite here. Nor does a partner that trains alone."
+    (told,) = {line.passing for line in view_lines(judged(report, {"standalone": "not tested", **lost}))}
+    assert told == "No option stays within the appetite here."
 
 
 def test_everything_that_can_be_lost_has_its_words() -> None:

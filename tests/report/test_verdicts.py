@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from made_run import made_arm
+from made_run import made_arm, write_run
 
 from securefl.errors import InputError
 from securefl.records import ArmRecord, AttackRecord, AuditRecord, ConformanceRecord, ControlRecord, VerdictRecord, View
 from securefl.report.appetite import VIEWS, Appetite, load_appetite
+from securefl.report.assemble import assemble
+from securefl.report.sections import heat_map, options_table
 from securefl.report.verdicts import Finding, judge, judge_all, options, verdicts
 
 POLICY = """
@@ -235,3 +237,27 @@ def test_the_shipped_appetite_loads_and_limits_every_view_that_can_be_tested() -
     shipped = load_appetite()
     assert {limit.view for limit in shipped.limits} >= {"V1", "V2", "V3", "V4"}
     assert len(shipped.sha256) == 64
+
+
+def test_what_is_above_a_limit_under_chance_is_shaded_as_such_and_is_the_gravest(tmp_path: Path) -> None:
+    """With few compounds a limit can lie under chance: the cell was pale as the safest, and the options showed another one."""
+    policy = tmp_path / "few.toml"
+    limits = '[appetite.V1.differential]\nmax_tpr_at_fpr_0 = 0.01\n[appetite.V1.trajectory]\nmax_auc = 0.55\n'
+    policy.write_text(f'title = "t"\nstatement = "s"\nnot_judged = []\n{limits}', encoding="utf-8")
+    member = {"asset": "membership", "view": "V1", "arm": "masking"}
+    above = attack(0.024, 0.30, name="differential", metric="tpr_at_fpr_0", chance=0.04, k=3, n=26, **member)
+    unsettled = attack(0.38, 0.69, name="trajectory", metric="auc", chance=0.5, **member)
+    judged = judge_all([unsettled, above], load_appetite(policy), [])
+    report = assemble(write_run(tmp_path / "run", arms=("plaintext", "masking"), audited=False))[0]
+    _, rows = heat_map(report, judged)
+    assert {row.attack: row.cells[0].level for row in rows} == {"differential": "w3", "trajectory": "c2"}
+    (row,) = options_table(report, judged).rows
+    assert row[4].note.startswith("TPR at FPR 0")
+
+
+def test_an_asset_that_was_tried_in_vain_is_not_called_unattacked(tmp_path: Path) -> None:
+    report = assemble(write_run(tmp_path, arms=("plaintext", "masking"), audited=False))[0]
+    reason = "no two recovered compounds share a task: no label to infer"
+    tried = attack(None, None, status="not_run", metric=None, asset="label", reason=reason)
+    (row,) = options_table(report.model_copy(update={"attacks": (tried,)}), []).rows
+    assert [cell.note for cell in row[2:5]] == ["not attacked", reason, "not attacked"]
