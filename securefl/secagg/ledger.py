@@ -141,11 +141,8 @@ class Ledger:
         Sums that follow from others by addition and subtraction are left out: there are at most as many as clients.
         """
         rows = self._all() if self._rule is ExposureRule.REFUSE else self._rows.get(lineage, [])
-        independent: list[frozenset[ClientId]] = [survivors]
-        for row in rows:
-            if len(_reduced(self._matrix([*independent, row]))) > len(independent):
-                independent.append(row)
-        return tuple(independent[1:])
+        basis = _reduced(self._matrix([survivors]))
+        return tuple(row for row in dict.fromkeys(rows) if _extend(basis, *self._matrix([row])))
 
     def compare(
         self, survivors: frozenset[ClientId], told: Mapping[ClientId, Sequence[frozenset[ClientId]]], *, round: int
@@ -228,23 +225,29 @@ class Ledger:
                 yield client, entry
 
 
-def _reduced(rows: Sequence[Row]) -> dict[int, Row]:
+def _reduced(rows: Iterable[Row]) -> dict[int, Row]:
     """Return the rows' reduced echelon form over the rationals, by pivot column."""
     basis: dict[int, Row] = {}
     for row in rows:
-        rest = list(row)
-        for pivot, other in basis.items():
-            if rest[pivot]:
-                rest = [a - rest[pivot] * b for a, b in zip(rest, other, strict=True)]
-        pivot = next((column for column, entry in enumerate(rest) if entry), -1)
-        if pivot < 0:
-            continue
-        rest = [entry / rest[pivot] for entry in rest]
-        for known, other in basis.items():
-            if other[pivot]:
-                basis[known] = [a - other[pivot] * b for a, b in zip(other, rest, strict=True)]
-        basis[pivot] = rest
+        _extend(basis, row)
     return basis
+
+
+def _extend(basis: dict[int, Row], row: Row) -> bool:
+    """Add ``row`` to a reduced echelon form, in place; return whether it does not follow from the rows before."""
+    rest = list(row)
+    for pivot, other in basis.items():
+        if rest[pivot]:
+            rest = [a - rest[pivot] * b for a, b in zip(rest, other, strict=True)]
+    pivot = next((column for column, entry in enumerate(rest) if entry), -1)
+    if pivot < 0:
+        return False
+    rest = [entry / rest[pivot] for entry in rest]
+    for known, other in basis.items():
+        if other[pivot]:
+            basis[known] = [a - other[pivot] * b for a, b in zip(other, rest, strict=True)]
+    basis[pivot] = rest
+    return True
 
 
 def _dependency(rows: Sequence[Row]) -> list[Fraction] | None:
