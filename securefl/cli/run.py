@@ -46,8 +46,14 @@ def run(
         require_clearance(config, audit)
     dataset = load(data)
     if plan_only:
-        rows = [row.model_dump(mode="json") for row in plan(config, dataset, rng=SystemRng())]
-        emit_json(rows) if as_json else emit_table("Plan, before anything runs", rows)
+        rows = plan(config, dataset, rng=SystemRng())
+        for row in rows:
+            for warning in row.warnings:
+                typer.echo(f"warning: {row.arm}: {warning}", err=True)
+        if as_json:
+            emit_json([row.model_dump(mode="json") for row in rows])
+        else:
+            emit_table("Plan, before anything runs", [row.model_dump(mode="json", exclude={"warnings"}) for row in rows])
         return
     if out is None:
         raise typer.BadParameter("needed unless --plan is given", param_hint="--out")

@@ -60,6 +60,7 @@ class PlanRow(Record):
     delta: float | None = None
     memory_mb: float | None = Field(None, description="peak of the whole simulation")
     refusal: str = ""
+    warnings: tuple[str, ...] = Field((), description="what the arm's scheme assumes, and who could open single updates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,7 @@ def _federated_row(arm: str, recipe: Recipe, config: RunConfig, dataset: Dataset
     quantizer = quantizer_for(config.secagg, parties)
     largest = parties * MAX_WEIGHT * round(config.secagg.clip * 2**quantizer.scale_bits)
     privacy = _privacy(recipe, config, dataset, size)
-    cost = _round_cost(recipe, config, parties, size, rng)
+    cost, warnings = _round_cost(recipe, config, parties, size, rng)
     rounds = rounds_of(recipe, config)
     training = _epochs_seconds(config, dataset, speed, speed.cores) * rounds / config.federation.rounds
     if recipe.privacy is not None and recipe.privacy.unit is Unit.RECORD:
@@ -127,6 +128,7 @@ def _federated_row(arm: str, recipe: Recipe, config: RunConfig, dataset: Dataset
         epsilon=privacy.epsilon if privacy else None,
         delta=privacy.delta if privacy else None,
         memory_mb=_memory_mb(config, dataset, parties=parties, bytes_up=cost.bytes_up_per_client),
+        warnings=warnings,
     )
 
 
@@ -139,12 +141,14 @@ def _privacy(recipe: Recipe, config: RunConfig, dataset: Dataset, size: int) -> 
     return sum_noise(config, length=size, parties=len(dataset.partners), central=central)[1]
 
 
-def _round_cost(recipe: Recipe, config: RunConfig, parties: int, size: int, rng: Rng) -> RoundCost:
-    """Return a round's cost at ``size`` coordinates, from the line through real rounds on the two short vectors."""
+def _round_cost(
+    recipe: Recipe, config: RunConfig, parties: int, size: int, rng: Rng
+) -> tuple[RoundCost, tuple[str, ...]]:
+    """Return a round's cost at ``size`` coordinates, from the line through real rounds on two short ones, and its warnings."""
     clients = [ClientId(i + 1) for i in range(parties)]
     quantizer = quantizer_for(config.secagg, parties)
     setup = set_up(recipe.scheme, clients, quantizer=quantizer, rng=rng, options=options_for(recipe.scheme, config.secagg))
-    costs = [
+    results = [
         run_round(
             setup,
             {client: np.zeros(length) for client in clients},
@@ -153,16 +157,16 @@ def _round_cost(recipe: Recipe, config: RunConfig, parties: int, size: int, rng:
             model_hash=bytes(32),
             rng=rng,
             quantizer=quantizer,
-        ).cost
+        )
         for number, length in enumerate(SHORT, start=1)
     ]
 
     def at(name: str) -> float:
-        low, high = (float(getattr(cost, name)) for cost in costs)
+        low, high = (float(getattr(result.cost, name)) for result in results)
         return max(low + (high - low) / (SHORT[1] - SHORT[0]) * (size - SHORT[0]), 0.0)
 
-    return RoundCost(
-        setup_seconds=costs[0].setup_seconds,
+    cost = RoundCost(
+        setup_seconds=results[0].cost.setup_seconds,
         client_seconds=at("client_seconds"),
         server_seconds=at("server_seconds"),
         decryptor_seconds=at("decryptor_seconds"),
@@ -170,6 +174,7 @@ def _round_cost(recipe: Recipe, config: RunConfig, parties: int, size: int, rng:
         bytes_up_per_client=at("bytes_up_per_client"),
         bytes_down_per_client=at("bytes_down_per_client"),
     )
+    return cost, results[0].warnings
 
 
 def _timed(work: Callable[[], object]) -> float:

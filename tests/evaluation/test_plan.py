@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from stand_ins import TINY_BITS, CountingRng
+from typer.testing import CliRunner
 
 from securefl.chem.dataset import Dataset
+from securefl.chem.folder import save
+from securefl.cli.main import app
 from securefl.config import DEFAULT_ARMS, ArmName, DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig, SecaggConfig
 from securefl.evaluation.plan import PlanRow, plan
 
@@ -59,6 +62,20 @@ def test_bytes_are_those_of_the_scheme(tiny_dataset: Dataset) -> None:
     assert paillier is not None
     assert 4 * size < masking < 4 * size + 20_000
     assert paillier / found["paillier"].parameters > 2 * 4
+
+
+def test_what_a_lattice_arm_assumes_is_said_before_it_runs(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    save(tiny_dataset, tmp_path / "data")
+    text = f"arms = ['masking', 'rlwe', 'bfv', 'ckks']\n[data]\nbits = {TINY_BITS}\npartners = 3\n[model]\nhidden = [32, 12]\n"
+    (tmp_path / "run.toml").write_text(text)
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "run.toml"), "--data", str(tmp_path / "data"), "--plan"])
+    assert done.exit_code == 0, done.output
+    for arm in ("rlwe", "bfv", "ckks"):
+        assert f"warning: {arm}: " in done.stderr
+        said = [line for line in done.stderr.splitlines() if line.startswith(f"warning: {arm}: ")]
+        assert any("encryptors must be honest" in line for line in said)
+    assert not [line for line in done.stderr.splitlines() if "masking: " in line and "honest" in line]
+    assert "honest" not in done.stdout
 
 
 def test_refusals_are_named_and_stop_nothing(tiny_dataset: Dataset) -> None:
