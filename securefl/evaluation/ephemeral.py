@@ -6,12 +6,13 @@ what is no aggregate. Means, intervals, histograms from secure aggregation, cost
 
 from __future__ import annotations
 
+from securefl.evaluation.subgroups import of_tasks
 from securefl.measures import EvaluationRecord
 from securefl.records import ArmRecord
 
 
 def aggregated_only(record: ArmRecord) -> ArmRecord:
-    """Return ``record`` without figures of one partner, distributions over assays, and who withheld or left."""
+    """Return ``record`` without figures of one partner or of a few, distributions over assays, and who withheld or left."""
     return record.model_copy(
         update={
             "performance": record.performance.model_copy(update={"per_partner": {}}),
@@ -24,4 +25,4 @@ def aggregated_only(record: ArmRecord) -> ArmRecord:
 
 def _without_distributions(evaluation: EvaluationRecord) -> EvaluationRecord:
     metrics = tuple(metric.model_copy(update={"ecdf": ()}) for metric in evaluation.metrics)
-    return evaluation.model_copy(update={"metrics": metrics})
+    return evaluation.model_copy(update={"metrics": metrics, "subgroups": of_tasks(evaluation.subgroups)})

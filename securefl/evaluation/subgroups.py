@@ -4,9 +4,13 @@ Who had little should gain most; an average over all tasks can hide that it does
 values: of the task, or of all tasks of its owner together. Groups of fewer than ``MIN_TASKS`` tasks are left out. A group's
 interval redraws test compounds, as the arm's own does; groups differ in targets and assays too, so a trend over groups is no
 proof that size is its cause.
+
+A group of owners may be one partner, and its figure is that partner's: those groups are the auditor's (:func:`of_tasks`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +47,11 @@ def subgroup_records(contest: Contest) -> tuple[SubgroupRecord, ...]:
                     SubgroupRecord(group=group, metric=metric.name, low=low, high=high, n_tasks=n, value=value, delta=delta)
                 )
     return tuple(records)
+
+
+def of_tasks(groups: Sequence[SubgroupRecord]) -> tuple[SubgroupRecord, ...]:
+    """Return ``groups`` without those of owners, none of which may stay: with all others one of them follows from the mean."""
+    return tuple(group for group in groups if group.group != OWNER)
 
 
 def training_values(dataset: Dataset) -> NDArray[np.int64]:

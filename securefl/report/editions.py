@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from securefl.errors import InputError
+from securefl.evaluation.subgroups import of_tasks
 from securefl.evidence import EditionRecord
-from securefl.measures import LedgerLineRecord, MetricRecord
+from securefl.measures import EvaluationRecord, LedgerLineRecord, MetricRecord, SubgroupRecord
 from securefl.record_base import Record
 from securefl.records import ArmRecord, AttackRecord, DpRecord, PartnerRecord, PerformanceRecord, ReportRecord
 
@@ -74,6 +75,10 @@ def _aggregates(value: Mapping[str, Any], _: EditionRecord) -> dict[str, Any]:
     return {name: shown for name, shown in value.items() if "partner" not in name}
 
 
+def _of_tasks(value: tuple[SubgroupRecord, ...], _: EditionRecord) -> tuple[SubgroupRecord, ...]:
+    return of_tasks(value)
+
+
 def _nothing(value: tuple[Any, ...], _: EditionRecord) -> tuple[Any, ...]:
     return ()
 
@@ -84,6 +89,7 @@ PRIVATE: Mapping[tuple[type[Record], str], Rule] = {
     (DpRecord, "partner"): _own_name,
     (AttackRecord, "detail"): _aggregates,
     (MetricRecord, "ecdf"): _nothing,
+    (EvaluationRecord, "subgroups"): _of_tasks,
     (LedgerLineRecord, "cohort"): _nothing,
 }
 """Fields that hold something of one partner or one task, and what is left of them outside of the auditor's edition."""

@@ -18,9 +18,11 @@ from securefl.errors import InputError
 from securefl.evaluation.artefacts import MODEL_FILE, PREDICTIONS_FILE, partner_folder, seed_folder
 from securefl.evaluation.ephemeral import aggregated_only
 from securefl.evaluation.run import run
+from securefl.evaluation.subgroups import OWNER
 from securefl.files import exists, in_memory, read_bytes, write_bytes
 from securefl.learning.model import Model
 from securefl.learning.owned import load_owned
+from securefl.measures import SubgroupRecord
 from securefl.records import ArmRecord
 
 CONFIG = RunConfig(
@@ -49,6 +51,11 @@ def heads_of(out: Path) -> list[bytes]:
     return [row.tobytes() for head in heads for row in head.weight]
 
 
+def of_owners(record: ArmRecord) -> list[SubgroupRecord]:
+    assert record.evaluation is not None
+    return [group for group in record.evaluation.subgroups if group.group == OWNER]
+
+
 @pytest.fixture(scope="module")
 def both(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, tuple[ArmRecord, ...]]]:
     """An ordinary run and an ephemeral one of the same config."""
@@ -64,6 +71,9 @@ def test_every_aggregated_figure_is_that_of_an_ordinary_run(both: dict[str, tupl
     assert figures(ephemeral) == figures(ordinary)
     assert ordinary[1].performance.per_partner
     assert all(not record.performance.per_partner for record in ephemeral)
+    # a group of owners may be one partner
+    assert of_owners(ordinary[1])
+    assert not of_owners(ephemeral[1])
     assert ephemeral[1].performance.delta_vs_standalone is not None
     assert ephemeral[1].consortium is not None
 

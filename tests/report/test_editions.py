@@ -18,6 +18,7 @@ from made_run import made_arm, made_audit, write_run
 from securefl.cli.report import write_companions
 from securefl.crypto.signature import SigningKey
 from securefl.errors import InputError
+from securefl.evaluation.subgroups import OWNER as OF_OWNERS
 from securefl.evidence import EditionRecord, InputRecord, ProtocolRecord
 from securefl.measures import (
     BaselineRecord,
@@ -28,6 +29,7 @@ from securefl.measures import (
     LedgerLineRecord,
     MetricRecord,
     ReleasedMetricRecord,
+    SubgroupRecord,
 )
 from securefl.record_base import Record
 from securefl.records import DepartureRecord, DpRecord, PartnerRecord, ReportRecord, RunRecord, read_record, write_record
@@ -44,6 +46,7 @@ WITHHELD = {OWNER: 864297, OTHER: 753186}
 SIZES = {OWNER: 9182736, OTHER: 8271635}
 TASK_FIGURE = 0.6420864208
 SMALLEST = 0.5318642075
+ONLY_OWNER = 0.4297531864
 KEY = SigningKey(Secret(bytes([3]) * 32))
 
 
@@ -52,6 +55,12 @@ def traces(number: float) -> tuple[bytes, ...]:
     if number > 1:
         return (str(int(number)).encode(), f"{int(number):,}".encode())
     return tuple(text.encode() for text in (repr(number)[:7], f"{number:.4f}", f"{number:.3f}", f"{100 * number:.2f}"))
+
+
+def few_owners() -> SubgroupRecord:
+    """Return a group of owners that is one partner."""
+    span = IntervalRecord(mean=ONLY_OWNER, low=0.1, high=0.9)
+    return SubgroupRecord(group=OF_OWNERS, metric="R2", low=0, high=1_000, n_tasks=3, value=span)
 
 
 def marked_run(run: Path) -> Path:
@@ -69,7 +78,7 @@ def marked_run(run: Path) -> Path:
     changed = {
         "performance": arm.performance.model_copy(update={"per_partner": dict(MARKS)}),
         "withheld_bits_per_partner": dict(WITHHELD),
-        "evaluation": EvaluationRecord(metrics=(metric,)),
+        "evaluation": EvaluationRecord(metrics=(metric,), subgroups=(few_owners(),)),
         "consortium": ConsortiumRecord(
             scheme="masking", min_partners=3, min_tasks=5, error_bound=1e-6, metrics=(released,), ledger=(line,)
         ),
@@ -132,7 +141,7 @@ def private(partner: str) -> Iterator[float]:
 
 def everybodys() -> Iterator[float]:
     """Yield the figures that belong to tasks or to a partner whose name is not said."""
-    yield from (TASK_FIGURE, SMALLEST)
+    yield from (TASK_FIGURE, SMALLEST, ONLY_OWNER)
 
 
 def test_the_consortium_has_nothing_of_anybody(run: Path) -> None:
