@@ -318,11 +318,16 @@ _PRIVATE_NOTES = {
 def _warm_start(job: Job, recipe: Recipe | None) -> str | None:
     if recipe and recipe.privacy:
         dp = job.config.dp
-        public = [f"the trunk of a public model, {Path(dp.start).name}"] if dp.start else []
+        public = [_declared(Path(dp.start))] if dp.start else []
         own = [f"{dp.local_start} epochs of each partner's own heads"] if dp.local_start else []
         return ", then ".join(public + own) or None
     start = warm_start_of(recipe, job.config) if recipe else None
     return f"{start}'s checkpoint, then {rounds_of(recipe, job.config)} rounds" if recipe and start else None
+
+
+def _declared(start: Path) -> str:
+    digest = hashlib.sha256(start.read_bytes()).hexdigest()
+    return f"the trunk of {start.name} (SHA-256 {digest[:12]}), which the config declares public: no epsilon covers it"
 
 
 def _central(recipe: Recipe | None) -> bool:

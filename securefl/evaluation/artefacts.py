@@ -31,6 +31,7 @@ from securefl.learning.owned import TRUNK, owned_by
 from securefl.secagg.replay import transcript_head
 from securefl.secagg.transcript import TranscriptWriter
 
+RUN_FILE = "run.json"
 ARM_FILE = "record.json"
 MODEL_FILE = "model.safetensors"
 PREDICTIONS_FILE = "predictions.npz"

@@ -20,6 +20,7 @@ from securefl.errors import InputError
 from securefl.evaluation.arms import run_arm
 from securefl.evaluation.artefacts import ARM_FILE as ARM_FILE
 from securefl.evaluation.artefacts import PREDICTIONS_FILE, seed_folder
+from securefl.evaluation.artefacts import RUN_FILE as RUN_FILE
 from securefl.evaluation.toolkit import toolkit_record
 from securefl.federation.gate import Audit, require_clearance
 from securefl.files import exists, in_memory
@@ -28,7 +29,6 @@ from securefl.recipes import needed_arm
 from securefl.records import ArmRecord, DataRecord, PartnerRecord, RunRecord, read_record, write_record
 from securefl.types import Progress, Rng, silent
 
-RUN_FILE = "run.json"
 GRAPHS_FILE = "graphs.npz"
 """The molecules as graphs, kept between training and attacks where the model's family reads them."""
 PREPARATION = ("data", "timing.json")

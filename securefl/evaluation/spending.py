@@ -15,6 +15,9 @@ a private arm stay at the partner or with the auditor of the simulation; on priv
 references that release nothing else included, unless the total is infinite (:func:`metrics_stay`). The auditor's own reports,
 attacks included, are no release as long as they stay with the auditor; publish them, and they must be charged like everything
 else.
+
+A start (``dp.start``) is public because the config says so. A model out of a run on the same private data is refused; what any
+other was trained on nobody can check, and no epsilon covers it. The record has its hash.
 """
 
 from __future__ import annotations
@@ -31,13 +34,14 @@ from securefl.dp.composition import Mechanism, Unpriced, lower_bound
 from securefl.dp.ledger import Budget, PrivacyLedger, Release
 from securefl.dp.noisy_sums import PARTNER_NEIGHBOURS
 from securefl.errors import BudgetExceededError, InputError, ParameterError, VerificationError
+from securefl.evaluation.artefacts import RUN_FILE
 from securefl.federation.sum_noise import SumNoise, sum_noise
 from securefl.files import is_in_memory
 from securefl.learning.family import inputs_of, require_private_step
 from securefl.learning.local import PrivateTraining
 from securefl.learning.private_plan import dp_record, private_plans, private_training, record_counts
 from securefl.recipes import Privacy, Recipe, Unit
-from securefl.records import DpRecord
+from securefl.records import DpRecord, RunRecord, read_record
 from securefl.types import Rng
 
 HARMLESS = ("standalone", "single-task")
@@ -68,6 +72,8 @@ def arm_privacy(recipe: Recipe, dataset: Dataset, *, config: RunConfig, length: 
     if recipe.privacy is None:
         return ArmPrivacy(mechanisms=(Unpriced(),) * len(dataset.partners))
     _check(recipe, recipe.privacy, config)
+    if config.data.private and config.dp.start:
+        _check_start(Path(config.dp.start), dataset)
     if recipe.privacy.unit is Unit.RECORD:
         return _of_records(dataset, config=config, rng=rng)
     return _of_partners(dataset, config=config, length=length, central=recipe.privacy.unit is Unit.CENTRAL)
@@ -88,6 +94,14 @@ def _check(recipe: Recipe, privacy: Privacy, config: RunConfig) -> None:
         raise ParameterError(f"dp.unit={asked!r} must be the arm's, which is {privacy.unit.value!r}")
     if privacy.epsilon is not None and config.dp.noise_multiplier is not None:
         raise ParameterError(f"dp.noise_multiplier={config.dp.noise_multiplier:g} decides epsilon, which {recipe.arm!r} names")
+
+
+def _check_start(start: Path, dataset: Dataset) -> None:
+    """Refuse a start that lies in a run on these very data: no epsilon covers what it says of them."""
+    for folder in start.resolve().parents:
+        run = folder / RUN_FILE
+        if run.is_file() and read_record(RunRecord, run).data.sha256 == dataset.sha256:
+            raise ParameterError(f"dp.start={start} must be public: {folder} is a run on the same private data")
 
 
 def _of_records(dataset: Dataset, *, config: RunConfig, rng: Rng) -> ArmPrivacy:

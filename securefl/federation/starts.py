@@ -1,4 +1,7 @@
-"""What a run begins with: fresh weights from a seed, or a model of an earlier run."""
+"""What a run begins with: fresh weights from a seed, or a model of an earlier run.
+
+Everybody sees the first trunk. What it says of the data that it was trained on is released with it, and nothing prices it.
+"""
 
 from __future__ import annotations
 

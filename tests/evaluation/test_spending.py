@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -16,7 +17,7 @@ from securefl.dp.composition import FixedPrice
 from securefl.dp.ledger import PrivacyLedger, Release, read_ledger
 from securefl.errors import BudgetExceededError, InputError, ParameterError
 from securefl.evaluation.arms import run_arm
-from securefl.evaluation.run import arm_folder
+from securefl.evaluation.run import arm_folder, open_run
 from securefl.evaluation.spending import begin_ledgers, require_price
 from securefl.learning.model import Model
 from securefl.recipes import recipe_of
@@ -247,7 +248,9 @@ def test_a_public_warm_start_gives_the_trunk_and_no_heads(dataset: Dataset, tmp_
     public = tmp_path / "arms" / "plaintext" / "seed-0" / "model.safetensors"
     # much noise on the heads alone would show; with a learning rate near zero the trunk stays where it began
     record = train(dataset, "dp", config(start=str(public), learning_rate=1e-12), tmp_path)
-    assert record.warm_start == "the trunk of a public model, model.safetensors"
+    digest = hashlib.sha256(public.read_bytes()).hexdigest()[:12]
+    said = f"the trunk of model.safetensors (SHA-256 {digest}), which the config declares public: no epsilon covers it"
+    assert record.warm_start == said
     started = Model.load(public)
     ended = Model.load(tmp_path / "arms" / "dp" / "seed-0" / "model.safetensors")
     for name, value in started.trunk.items():
@@ -257,6 +260,23 @@ def test_a_public_warm_start_gives_the_trunk_and_no_heads(dataset: Dataset, tmp_
         train(dataset, "dp", replace_hidden(config(start=str(public))), tmp_path)
     with pytest.raises(InputError):
         train(dataset, "dp", config(start=str(tmp_path / "nothing.safetensors")), tmp_path)
+
+
+def test_a_start_out_of_a_run_on_the_same_private_data_is_not_public(dataset: Dataset, tmp_path: Path) -> None:
+    """Its trunk was trained without noise, and everybody would see it."""
+    own = tmp_path / "own"
+    open_run(own, dataset, config(private=True))
+    train(dataset, "standalone", config(private=True), own)
+    start = own / "arms" / "standalone" / "seed-0" / "partner-1" / "trunk.safetensors"
+    assert start.is_file()
+    given = {"total_epsilon": 8.0, "ledgers": str(tmp_path / "ledgers"), "start": str(start)}
+    chosen = begun(dataset, config(private=True, **given))
+    before = (tmp_path / "ledgers" / "partner-1.jsonl").read_bytes()
+    with pytest.raises(ParameterError, match="is a run on the same private data"):
+        train(dataset, "dp=3", chosen, tmp_path / "second")
+    assert (tmp_path / "ledgers" / "partner-1.jsonl").read_bytes() == before
+    # a run on other data may be public
+    train(replace(dataset, sha256="ff" * 32), "dp=3", chosen, tmp_path / "third")
 
 
 def replace_hidden(chosen: RunConfig) -> RunConfig:
