@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf, ldexp, sqrt
 
 import numpy as np
@@ -11,7 +12,7 @@ from stand_ins import CountingRng
 from securefl.chem.dataset import Dataset
 from securefl.config import DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig
 from securefl.dp.distributed import DistributedNoise
-from securefl.errors import ParameterError
+from securefl.errors import ParameterError, TooFewClients
 from securefl.federation.releases import RoundTrace
 from securefl.federation.sum_noise import SumNoise, sum_noise
 from securefl.federation.training import train_federated
@@ -35,7 +36,9 @@ def noise_for(length: int = LENGTH, *, central: bool = False, **dp: object) -> S
     return sum_noise(config, length=length, parties=PARTIES, central=central)[0]
 
 
-def opened(noise: SumNoise, scheme: str, *, seed: int = 0, dropouts: dict[ClientId, str] | None = None) -> RoundResult:
+def opened(
+    noise: SumNoise, scheme: str, *, seed: int = 0, dropouts: Mapping[ClientId, str | None] | None = None
+) -> RoundResult:
     """Return what one round opens for updates that are 1 everywhere, as the model would use it."""
     rng = CountingRng(seed)
     options = PaillierOptions(bits=2048) if scheme == "paillier" else None
@@ -86,13 +89,18 @@ def test_paillier_opens_the_noise_that_was_priced() -> None:
 
 
 @pytest.mark.statistical
-def test_at_the_fewest_survivors_the_noise_still_covers_a_colluder() -> None:
+@pytest.mark.parametrize("scheme", ["masking", "bfv", "rlwe"])
+def test_at_the_fewest_survivors_the_noise_still_covers_a_colluder(scheme: str) -> None:
     noise = noise_for()
     # four partners, one colluder: every client insists on three survivors
     assert noise.mechanism.terms.contributors == 2
-    result = opened(noise, "masking", dropouts={ClientId(2): "masked_input"})
+    gone = {ClientId(2): None}
+    result = opened(noise, scheme, dropouts=gone)
     assert len(result.survivors) == 3
     assert spread(result) * sqrt(2 / 3) >= 0.85 * noise.mechanism.deviation
+    # with one fewer the noise would not be what was priced, and nothing is opened
+    with pytest.raises(TooFewClients, match="survivors=2 must be >= 3"):
+        opened(noise, scheme, dropouts={**gone, ClientId(3): None})
 
 
 @pytest.mark.statistical
