@@ -43,7 +43,8 @@ def demo(
         with timed(out, "prepare"):
             dataset = default_dataset(config.data, out / "data", progress=progress)
         train(dataset, config, out, rng=SystemRng(), progress=progress)
-        with joblib.parallel_config(backend="loky", n_jobs=JOBS):
+        # A process takes longer to begin than the small shadows of --quick take to train; the result is the same.
+        with joblib.parallel_config(backend="loky", n_jobs=1 if quick else JOBS):
             attack_arms(dataset, out, rng=SystemRng(), progress=progress)
         report = write_report(out, Terms(as_of=day(None)))
     if as_json:

@@ -16,7 +16,7 @@ fold, and floating-point attacks on the noise (Mironov 2012).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -82,23 +82,28 @@ def _loose_orders() -> Iterator[None]:
         yield
 
 
+PRV_ERROR = 0.01
+
+
 @dataclass(frozen=True, slots=True)
 class PrvAccountant:
-    """Opacus's PRV accountant: numerical composition by FFT, an upper bound within ``error`` of the exact value.
+    """Opacus's PRV accountant: numerical composition by FFT, an upper bound within :data:`PRV_ERROR` of the exact value.
 
     Out of its range it is the Renyi bound: see :func:`prv_epsilon`.
     """
 
     name: ClassVar[str] = "Opacus PRV"
-    error: float = 0.01
 
     def epsilon(self, mechanism: SampledGaussian, *, delta: float) -> float:
         """Return the upper end of the accountant's own error interval."""
-        return prv_epsilon((mechanism,), delta=delta, error=self.error)
+        return prv_epsilon((mechanism,), delta=delta)
 
 
-def prv_epsilon(mechanisms: Sequence[SampledGaussian], *, delta: float, error: float = 0.01) -> float:
+@lru_cache(maxsize=256)
+def prv_epsilon(mechanisms: tuple[SampledGaussian, ...], *, delta: float) -> float:
     """Return an upper bound of epsilon for all ``mechanisms`` together: the upper end of the PRV accountant's interval.
+
+    Kept, since it takes up to a second: a run prices its plan, its ledgers and its record by the same mechanisms.
 
     Where its grid grows without end (an epsilon over 100) or its floating point has too few digits (a delta under 1e-13) it is
     the Renyi bound, and never more than that.
@@ -110,7 +115,7 @@ def prv_epsilon(mechanisms: Sequence[SampledGaussian], *, delta: float, error: f
     with np.errstate(divide="ignore"), _loose_orders():
         bound = float(renyi.get_privacy_spent(delta=delta, alphas=ORDERS)[0])
         if bound <= HOPELESS and delta >= LEAST_DELTA:
-            bound = min(bound, float(accountant.get_epsilon(delta=delta, eps_error=error)))
+            bound = min(bound, float(accountant.get_epsilon(delta=delta, eps_error=PRV_ERROR)))
     # A delta that is large enough alone needs no epsilon, and the bounds go on below zero.
     return max(0.0, bound)
 

@@ -79,7 +79,7 @@ def composed(mechanisms: Sequence[Mechanism], *, delta: float) -> Spent:
     if sums:
         upper, accountant = upper + _renyi(sums, sampled, delta=rest), "RDP (dp-accounting)"
     elif sampled:
-        upper, accountant = upper + _numerical(sampled, delta=rest), "Opacus PRV"
+        upper, accountant = upper + prv_epsilon(sampled, delta=rest), "Opacus PRV"
     return Spent(upper=upper, delta=delta, accountant=accountant)
 
 
@@ -91,11 +91,6 @@ def merged(mechanisms: Sequence[SampledGaussian]) -> tuple[SampledGaussian, ...]
     return tuple(
         SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=count) for (noise, rate), count in steps.items()
     )
-
-
-@lru_cache(maxsize=256)
-def _numerical(sampled: tuple[SampledGaussian, ...], *, delta: float) -> float:
-    return prv_epsilon(sampled, delta=delta)
 
 
 @lru_cache(maxsize=256)
