@@ -12,8 +12,9 @@ against each other partners need ``guard.partners`` = 3.
 
 What it does NOT protect: the count is a release of its own, without a price. It tells everybody how many partners have ``k``
 compounds of each bit, and which bits exactly one has (:data:`attacks.course.differential.COUNTS`); all others together read
-the last one's claims. Partners are believed: one that claims rows it lacks lifts their count. Rows that enough partners
-contribute, the other layers and membership stay as they are. It is not differential privacy.
+the last one's claims. Partners are believed: one that claims every row undoes a minimum of two, and whoever controls c of them
+leaves two others in a row only if ``guard.partners`` is c + 2. Rows that enough partners contribute, the other layers and
+membership stay as they are. It is not differential privacy.
 
 The cohort is fixed: who joins later is not counted, which withholds too much and never too little. Who is absent later may have
 been counted in any row. Partners know how many of the cohort are absent and not which rows they claimed, so each absence takes

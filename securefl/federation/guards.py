@@ -9,7 +9,8 @@ contribute to each row is known (:mod:`securefl.federation.contributors`), rows 
 
 What it does NOT protect: bits that ``k`` or more fingerprints have (a sum over several rare bits still shows combinations,
 and a series of analogues what it shares), the other layers and the bias, on which the withheld compounds were trained too,
-and membership. It is not differential privacy.
+and membership. Fingerprints that differ in one bit count as different: whoever can put compounds into the partner's table
+supports all bits of one that is there by ``k`` - 1 near-copies. It is not differential privacy.
 """
 
 from __future__ import annotations

@@ -88,6 +88,18 @@ def test_a_guard_is_narrowed_by_the_latest_count_alone() -> None:
     assert guard.narrowed(np.array([0, 0, 1, 1, 1]), partners=1).withheld.tolist() == guard.withheld.tolist()
 
 
+def test_one_partner_that_claims_every_row_undoes_a_minimum_of_two_and_not_of_three(tiny_dataset: Dataset) -> None:
+    claims = claims_in(tiny_dataset)
+    only = claims[0] & ~claims[1]
+    claims[2] = True
+    mine = np.unique(tiny_dataset.cells(0, Fold.TRAIN).compound)
+    guard = SupportGuard.on(tiny_dataset.fingerprints[mine], k=K)
+    assert (only & guard.supported).sum() >= 10
+    for fewest, kept in ((2, False), (3, True)):
+        withheld = guard.narrowed(claims.sum(axis=0), partners=fewest).withheld
+        assert (withheld[only & guard.supported] == kept).all()
+
+
 def test_whoever_is_absent_may_have_been_counted_in_any_row() -> None:
     counted = Contributors(np.array([0, 1, 2, 3]), frozenset(CLIENTS[:3]))
     assert counted.among(CLIENTS[:3]).tolist() == [0, 1, 2, 3]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from stand_ins import CountingRng
 
 from securefl.chem.dataset import Dataset, Fold
@@ -81,6 +82,21 @@ def test_local_rows_go_back_to_the_shared_ones(tiny_dataset: Dataset) -> None:
         np.testing.assert_array_equal(local[partner.guard.withheld], shared[FIRST_WEIGHT][partner.guard.withheld])
         assert not update[partner.guard.withheld].any()
         assert update.any()
+
+
+def test_near_copies_of_one_compound_support_its_bits(tiny_dataset: Dataset) -> None:
+    """As the guard's docstring says: two more compounds that differ in one bit each release all of a compound's own bits."""
+    mine = tiny_dataset.fingerprints[np.unique(tiny_dataset.cells(2, Fold.TRAIN).compound)].toarray()
+    rare = np.flatnonzero(mine.sum(axis=0) == 1)
+    victim = next(row for row in mine if row[rare].any())
+    shown = [bit for bit in rare if victim[bit]]
+    free = np.flatnonzero(mine.sum(axis=0) == 0)[: K - 1]
+    planted = np.repeat(victim[None], K - 1, axis=0)
+    planted[np.arange(K - 1), free] = 1
+    before, after = (SupportGuard.on(sp.csr_matrix(table), k=K) for table in (mine, np.vstack([mine, planted])))
+    assert before.withheld[shown].all()
+    assert not after.withheld[np.flatnonzero(victim)].any()
+    assert after.withheld[free].all()
 
 
 def test_copies_of_one_fingerprint_support_no_bit(tiny_dataset: Dataset) -> None:
