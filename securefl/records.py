@@ -319,7 +319,7 @@ def read_record(kind: type[RecordT], path: Path) -> RecordT:
         InputError: the file is missing, not JSON, or not such a record.
     """
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}") from error
     except ValidationError as error:

@@ -34,10 +34,10 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [p.name for p in tmp_path.iterdir()] == ["timing.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"wall_seconds": {}, "peak_rss_mb": 1, "more": 2}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"wall_seconds": {}, "peak_rss_mb": 1, "more": 2}', '{"\xff": 1}'])
 def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "timing.json"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match="TimingRecord"):
         read_record(TimingRecord, path)
 

@@ -39,7 +39,14 @@ KeepPowers = Annotated[bool, typer.Option("--keep-powers", help="TUNER tables: d
 
 # What is done to values and structures.
 Threshold = Annotated[list[float] | None, typer.Option("--threshold", help="Make classes at this value; may be repeated.")]
-Tautomers = Annotated[bool, typer.Option("--tautomers", help="Canonical tautomers, capped: some six times slower.")]
+Tautomers = Annotated[
+    bool,
+    typer.Option(
+        "--tautomers",
+        help="Canonical tautomers, capped: some six times slower. Partners that spell a compound as two tautomers may else "
+        "put it into two folds (173 of 95,959 public compounds), and test on what another trains on.",
+    ),
+]
 TautomerSeconds = Annotated[
     float, typer.Option("--tautomer-seconds", help="A molecule whose tautomers take longer is rejected.")
 ]

@@ -85,7 +85,6 @@ def score(
     """
     if owned.encoding is None:
         raise InputError("the model doesn't say how its fingerprints are made: prepare the data with securefl and train again")
-    blank = [i for i, text in enumerate(smiles) if not text]
     found = encode(smiles, owned.encoding, key=key, progress=progress)
     value = np.full((len(smiles), len(owned.tasks)), np.nan, dtype=np.float32)
     if len(found.row):
@@ -94,9 +93,10 @@ def score(
     if data is not None:
         near = np.full(len(smiles), np.nan)
         near[found.row] = _nearest(found, owned, data)
-    reasons = [one._replace(stage=Stage.READ, reason="blank smiles") if one.row - 1 in blank else one for one in found.rejects]
+    blank = (Stage.READ, "blank smiles")
+    rejects = tuple(one if smiles[one.row - 1] else Reject(one.row, *blank) for one in found.rejects)
     names = tuple(task.name for task in owned.tasks)
-    return Scores(smiles=smiles, tasks=names, value=value, nearest=near, rejects=tuple(reasons))
+    return Scores(smiles=smiles, tasks=names, value=value, nearest=near, rejects=rejects)
 
 
 def _as_dataset(found: Encoded, owned: OwnedModel) -> Dataset:
