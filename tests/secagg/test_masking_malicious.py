@@ -22,12 +22,10 @@ from securefl.secagg.masking.messages import (
     WIRE_ID,
     Advert,
     Phase,
-    ReleasedShare,
     SharePair,
     decode_released,
     decode_sealed,
     encode_bundle,
-    encode_released,
     encode_sealed,
 )
 from securefl.types import ClientId, Secret
@@ -352,43 +350,6 @@ def test_a_partner_signs_other_survivors() -> None:
     forged = resign(world, Phase.CONSISTENCY, 2, party_list(frozenset(map(ClientId, (1, 2, 3, 4)))))
     mixed = world.bundle(Phase.UNMASK, replace={2: forged})
     refused(AbortReason.INCONSISTENT_SURVIVORS, lambda: world.show(1, mixed, Phase.UNMASK), 2)
-
-
-def lie_about_shares(world: World, change: Callable[[ReleasedShare], ReleasedShare]) -> Callable[[], object]:
-    released = decode_released(memoryview(payload_of(world, Phase.UNMASK, 1)))
-    world.sent[Phase.UNMASK][ClientId(1)] = resign(world, Phase.UNMASK, 1, encode_released(map(change, released)))
-    return world.open
-
-
-def test_a_partner_releases_a_wrong_seed_share() -> None:
-    wrong = Secret((12345).to_bytes(33, "little"))
-    world = World().up_to(Phase.UNMASK)
-    with pytest.raises(ProtocolAbort) as caught:
-        lie_about_shares(world, lambda row: replace(row, share=wrong) if row.owner == 3 else row)()
-    assert caught.value.reason in (AbortReason.BAD_COMMITMENT, AbortReason.BAD_SHARE)
-    assert caught.value.party == 3
-
-
-def test_a_partner_releases_a_wrong_key_share() -> None:
-    wrong = Secret((12345).to_bytes(33, "little"))
-    world = World(7).up_to(Phase.SHARE_KEYS)
-    world.ask(Phase.MASKED_INPUT, clients=[1, 2, 3, 4, 5, 6])
-    world.ask(Phase.CONSISTENCY)
-    world.ask(Phase.UNMASK)
-    with pytest.raises(ProtocolAbort) as caught:
-        lie_about_shares(world, lambda row: replace(row, share=wrong) if row.owner == 7 else row)()
-    assert caught.value.reason in (AbortReason.BAD_COMMITMENT, AbortReason.BAD_SHARE)
-
-
-def test_a_partner_releases_a_share_outside_the_field() -> None:
-    world = World().up_to(Phase.UNMASK)
-    refused(AbortReason.MALFORMED, lie_about_shares(world, lambda row: replace(row, share=Secret(b"\xff" * 33))), 1)
-
-
-def test_a_partner_releases_the_other_kind() -> None:
-    world = World().up_to(Phase.UNMASK)
-    other = {1: 2, 2: 1}
-    refused(AbortReason.BAD_SHARE, lie_about_shares(world, lambda row: replace(row, kind=type(row.kind)(other[row.kind]))), 1)
 
 
 def test_no_client_ever_releases_both_kinds_of_one_partner() -> None:

@@ -2,20 +2,22 @@
 
 The operator is not trusted with anything but availability: it holds no key, and every message that it relays is signed by its
 author. It sees the survivors' sum, who takes part, and when. A reconstructed secret that does not match what its owner
-advertised aborts the round and is never used. An honest operator also checks every signature, so that a broken message is
-named by its sender and not blamed on the relay.
+advertised is never used. An honest operator also checks every signature, so that a broken message is named by its sender and
+not blamed on the relay. It aborts the round; but of the answers that release shares a bad one is left out and its sender named,
+and up to c shares of a secret may be wrong: who has released binds itself to the sum, so that one liar must not lose it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from securefl.crypto import agreement, shamir
 from securefl.crypto.keystream import apply_masks
-from securefl.errors import AbortReason, InvalidShare, TooFewClients, VerificationError
+from securefl.errors import AbortReason, InvalidShare, ProtocolAbort, TooFewClients, VerificationError
 from securefl.secagg.base import Continue, Finished, OpenedSum, ServerState
 from securefl.secagg.envelope import NO_VIEW, Channel, Envelope, open_envelope
 from securefl.secagg.masking.graph import Graph
@@ -35,6 +37,9 @@ from securefl.secagg.roster import Roster
 from securefl.types import ClientId, RingVector, Secret
 
 Outbound: TypeAlias = Mapping[ClientId, bytes]
+
+MAX_CHOICES = 1000
+"""Sets of holders that are tried for one secret, where shares are wrong."""
 
 UNMASK_WORKERS = 2
 """Threads that take masks off the sum; the cipher and numpy release the interpreter lock."""
@@ -58,19 +63,33 @@ class Operator:
         Raises:
             ProtocolAbort: an envelope breaks a rule (its sender is named), or too few are left.
         """
-        envelopes: dict[ClientId, Envelope] = {}
-        for sender in sorted(inbound):
-            envelope = open_envelope(self.channel, inbound[sender], phase)
-            if envelope.sender != sender or sender not in seen.chain:
-                raise self.channel.abort(AbortReason.UNKNOWN_PARTY, sender, "is not expected to send this")
-            if envelope.view != seen.view:
-                raise self.channel.abort(AbortReason.INCONSISTENT_VIEW, sender)
-            if envelope.previous != seen.chain[sender]:
-                raise self.channel.abort(AbortReason.BROKEN_CHAIN, sender)
-            envelopes[sender] = envelope
-        if len(envelopes) < self.roster.policy.required:
-            raise TooFewClients(round=self.channel.context.round, have=len(envelopes), need=self.roster.policy.required)
+        envelopes = {sender: self.open_one(sender, inbound[sender], phase, seen) for sender in sorted(inbound)}
+        self.require(len(envelopes))
         return envelopes
+
+    def open_one(self, sender: ClientId, message: bytes, phase: Phase, seen: Seen) -> Envelope:
+        """Return the verified envelope in what came from ``sender``.
+
+        Raises:
+            ProtocolAbort: it breaks a rule; its sender is named.
+        """
+        envelope = open_envelope(self.channel, message, phase)
+        if envelope.sender != sender or sender not in seen.chain:
+            raise self.channel.abort(AbortReason.UNKNOWN_PARTY, sender, "is not expected to send this")
+        if envelope.view != seen.view:
+            raise self.channel.abort(AbortReason.INCONSISTENT_VIEW, sender)
+        if envelope.previous != seen.chain[sender]:
+            raise self.channel.abort(AbortReason.BROKEN_CHAIN, sender)
+        return envelope
+
+    def require(self, have: int) -> None:
+        """Check that enough clients are left to go on.
+
+        Raises:
+            TooFewClients: fewer than the policy requires.
+        """
+        if have < self.roster.policy.required:
+            raise TooFewClients(round=self.channel.context.round, have=have, need=self.roster.policy.required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +172,9 @@ class Opening:
         Raises:
             ProtocolAbort: too few shares for a secret, or a secret that does not match what was advertised.
         """
-        seeds = {owner: self._seed(owner, shares[owner]) for owner in sorted(self.survivors)}
-        secrets = {owner: self._mask_key(owner, shares[owner]) for owner in sorted(self.dropped)}
+        refused: dict[ClientId, str] = {}
+        seeds = {owner: self._secret(owner, shares[owner], self._verify_seed, refused) for owner in sorted(self.survivors)}
+        secrets = {owner: self._secret(owner, shares[owner], self._verify_key, refused) for owner in sorted(self.dropped)}
         total, tags = self.total.copy(), self.tags.copy()
         for vector, stream in ((total, VECTOR_STREAM), (tags, TAG_STREAM)):
             if len(vector):
@@ -162,7 +182,7 @@ class Opening:
                 cipher = self.operator.roster.cipher
                 apply_masks(vector, add=add, subtract=subtract, cipher=cipher, workers=UNMASK_WORKERS)
         opened = tuple(int(found) for found in tags)
-        return OpenedSum(self.operator.roster.quantizer.decode(total), self.survivors, tags=opened)
+        return OpenedSum(self.operator.roster.quantizer.decode(total), self.survivors, tags=opened, refused=refused)
 
     def _masks(
         self, seeds: Mapping[ClientId, Secret], secrets: Mapping[ClientId, Secret], stream: int
@@ -179,25 +199,50 @@ class Opening:
                 (subtract if survivor < owner else add).append(key)
         return add, subtract
 
-    def _seed(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
-        seed = self._combine(owner, shares)
+    def _verify_seed(self, seed: Secret, owner: ClientId) -> None:
         KeySchedule(self.operator.channel).verify_seed(seed, owner, self.adverts[owner].commitment)
-        return seed
 
-    def _mask_key(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
-        secret = self._combine(owner, shares)
+    def _verify_key(self, secret: Secret, owner: ClientId) -> None:
         if agreement.public_key(secret) != self.adverts[owner].mask_key:
             raise self.operator.channel.abort(AbortReason.BAD_COMMITMENT, owner, "mask key is not the advertised one")
-        return secret
 
-    def _combine(self, owner: ClientId, shares: Mapping[ClientId, Secret]) -> Secret:
+    def _secret(
+        self,
+        owner: ClientId,
+        shares: Mapping[ClientId, Secret],
+        verify: Callable[[Secret, ClientId], None],
+        refused: dict[ClientId, str],
+    ) -> Secret:
+        """Return the secret of ``owner`` that ``verify`` accepts; whose shares had to be left out is noted in ``refused``."""
         need, round = self.operator.graph.threshold, self.operator.channel.context.round
-        if len(shares) < need:
-            raise TooFewClients(round=round, have=len(shares), need=need)
-        try:
-            return shamir.combine({holder: shares[holder] for holder in sorted(shares)[:need]})
-        except VerificationError as error:
-            raise InvalidShare(round=round, party=owner, detail=str(error)) from error
+        holders = sorted(shares)
+        if len(holders) < need:
+            raise TooFewClients(round=round, have=len(holders), need=need)
+        errors: list[ProtocolAbort] = []
+        for chosen in _choices(holders, need, self.operator.roster.policy.colluders):
+            try:
+                secret = shamir.combine({holder: shares[holder] for holder in chosen})
+                verify(secret, owner)
+            except VerificationError as error:
+                errors.append(InvalidShare(round=round, party=owner, detail=str(error)))
+            except ProtocolAbort as error:
+                errors.append(error)
+            else:
+                for holder in set(holders[:need]) - set(chosen):
+                    refused[holder] = f"its share of the secret of {owner} fits no others: one of the two lies"
+                return secret
+        raise errors[0]
+
+
+def _choices(holders: Sequence[ClientId], need: int, colluders: int) -> Iterator[tuple[ClientId, ...]]:
+    """Yield sets of ``need`` holders: the first ones, then those without each, each two, ... of whom ``colluders`` may lie."""
+    out = itertools.chain.from_iterable(itertools.combinations(holders, count) for count in range(colluders + 1))
+    tried = set()
+    for left_out in itertools.islice(out, MAX_CHOICES):
+        chosen = tuple(holder for holder in holders if holder not in left_out)[:need]
+        if len(chosen) == need and chosen not in tried:
+            tried.add(chosen)
+            yield chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +269,29 @@ class Unmasking:
     seen: Seen
 
     def next(self, inbound: Outbound) -> Finished[OpenedSum]:
-        """Take the masks off and open the sum."""
-        opening = self.opening
-        envelopes = opening.operator.open(inbound, Phase.UNMASK, self.seen)
+        """Take the masks off and open the sum; bad answers are left out.
+
+        Raises:
+            ProtocolAbort: too few answers are good (the first bad one is named), or the shares don't open the sum.
+        """
+        opening, operator = self.opening, self.opening.operator
         shares: dict[ClientId, dict[ClientId, Secret]] = {c: {} for c in opening.survivors | opening.dropped}
-        for sender, envelope in envelopes.items():
-            for released in self._read(sender, envelope):
+        refused: dict[ClientId, ProtocolAbort] = {}
+        for sender in sorted(inbound):
+            try:
+                answer = self._read(sender, operator.open_one(sender, inbound[sender], Phase.UNMASK, self.seen))
+            except ProtocolAbort as error:
+                refused[sender] = error
+                continue
+            for released in answer:
                 shares[released.owner][sender] = released.share
-        return Finished(opening.open(shares))
+        good = len(inbound) - len(refused)
+        if refused and good < operator.roster.policy.required:
+            raise next(iter(refused.values()))
+        operator.require(good)
+        opened = opening.open(shares)
+        told = {sender: str(why) for sender, why in refused.items()}
+        return Finished(replace(opened, refused={**opened.refused, **told}))
 
     def _read(self, sender: ClientId, envelope: Envelope) -> tuple[ReleasedShare, ...]:
         """Return the shares in an envelope: one for each partner of the sender's circle, of the kind that was asked for."""
