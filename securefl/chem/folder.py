@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -32,14 +32,19 @@ MANIFEST = "manifest.json"
 FILES = ("activities.parquet", "compounds.parquet", "fingerprints.npz", "rejects.csv", "tasks.parquet")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """``manifest.json``: the files with their SHA-256, the dataset's own hash, and the request that made it."""
+    """``manifest.json``: the files with their SHA-256, what the tables don't say of the dataset, the request that made it."""
 
     sha256: str
     request: str
     files: dict[str, str]
     about: dict[str, Any]
+    partners: list[str]
+    name: str
+    licence: str
+    citation: str
+    rejects: int
 
 
 def content_sha256(dataset: Dataset) -> str:
@@ -97,8 +102,18 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         _write_files(dataset, temporary, rejects)
-        files = {name: _file_sha256(temporary / name) for name in FILES}
-        _write_manifest(temporary / MANIFEST, dataset, Manifest(dataset.sha256, request, files, about or {}))
+        manifest = Manifest(
+            sha256=dataset.sha256,
+            request=request,
+            files={name: file_sha256(temporary / name) for name in FILES},
+            about=about or {},
+            partners=list(dataset.partners),
+            name=dataset.name,
+            licence=dataset.licence,
+            citation=dataset.citation,
+            rejects=dataset.rejects,
+        )
+        _write_manifest(temporary / MANIFEST, manifest)
         temporary.replace(path)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
@@ -149,7 +164,7 @@ def load(path: Path) -> Dataset:
         file = path / name
         if not file.is_file():
             raise VerificationError(f"dataset {path}: {name} is missing")
-        if _file_sha256(file) != manifest.files.get(name):
+        if file_sha256(file) != manifest.files.get(name):
             raise VerificationError(f"dataset {path}: {name} differs from its SHA-256 in {MANIFEST}")
     try:
         dataset = _read_files(path, manifest)
@@ -181,12 +196,13 @@ def read_manifest(path: Path) -> Manifest:
     """
     try:
         content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise InputError(f"dataset {path}: format {content['format']!r}, must be {FORMAT!r}")
-        return Manifest(content["sha256"], content["request"], content["files"], content["about"])
+        found = content.pop("format")
+        if found != FORMAT:
+            raise InputError(f"dataset {path}: format {found!r}, must be {FORMAT!r}")
+        return Manifest(**content)
     except OSError as error:
         raise InputError(f"{path} is not a dataset folder: {MANIFEST}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a dataset folder: {MANIFEST} can't be read") from error
 
 
@@ -213,28 +229,21 @@ def _write_files(dataset: Dataset, folder: Path, rejects: Iterable[Reject]) -> N
         write_rejects(text, rejects)
 
 
-def _write_manifest(path: Path, dataset: Dataset, manifest: Manifest) -> None:
-    content = {
-        "format": FORMAT, "sha256": manifest.sha256, "request": manifest.request, "files": manifest.files,
-        "about": manifest.about, "partners": list(dataset.partners), "name": dataset.name, "licence": dataset.licence,
-        "citation": dataset.citation, "rejects": dataset.rejects,
-    }  # fmt: skip
+def _write_manifest(path: Path, manifest: Manifest) -> None:
     with path.open("w", encoding="utf-8") as handle:
-        handle.write(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        handle.write(json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, sort_keys=True) + "\n")
         handle.flush()
         os.fsync(handle.fileno())
 
 
 def _read_files(path: Path, manifest: Manifest) -> Dataset:
-    content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     compounds, tasks, cells = (pq.read_table(path / f"{name}.parquet") for name in ("compounds", "tasks", "activities"))
     with np.load(path / "fingerprints.npz", allow_pickle=False) as stored:
         indices, indptr, shape = stored["indices"], stored["indptr"], tuple(stored["shape"].tolist())
         data = stored["data"] if "data" in stored else np.ones(len(indices), dtype=np.uint8)
     matrix = sp.csr_matrix((data, indices, indptr), shape=shape)
     matrix.has_sorted_indices = True
-    partners = tuple(content["partners"])
-    number = {name: i for i, name in enumerate(partners)}
+    number = {name: i for i, name in enumerate(manifest.partners)}
     column = {name: cells[name].to_numpy() for name in ("task", "compound", "value", "relation")}
     return Dataset(
         inchikeys=tuple(compounds["inchikey"].to_pylist()),
@@ -243,7 +252,7 @@ def _read_files(path: Path, manifest: Manifest) -> Dataset:
         fold=compounds["fold"].to_numpy().astype(np.int8),
         cluster=compounds["cluster"].to_numpy().astype(np.int32),
         tasks=tuple(_task(row, number) for row in tasks.to_pylist()),
-        partners=partners,
+        partners=tuple(manifest.partners),
         activities=Activities(
             column["task"].astype(np.int32),
             column["compound"].astype(np.int32),
@@ -251,10 +260,10 @@ def _read_files(path: Path, manifest: Manifest) -> Dataset:
             column["relation"].astype(np.int8),
         ),
         sha256=manifest.sha256,
-        name=content["name"],
-        licence=content["licence"],
-        citation=content["citation"],
-        rejects=content["rejects"],
+        name=manifest.name,
+        licence=manifest.licence,
+        citation=manifest.citation,
+        rejects=manifest.rejects,
         encoding=Encoding.from_json(manifest.about["encoding"]) if "encoding" in manifest.about else None,
     )
 
@@ -266,6 +275,7 @@ def _task(row: dict[str, Any], number: dict[str, int]) -> Task:
     )
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

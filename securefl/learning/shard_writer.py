@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securefl.chem.dataset import Dataset, Fold
+from securefl.chem.folder import file_sha256
 from securefl.errors import InputError, ParameterError
 from securefl.learning.cells import Records, Scaling, records_of, scaling_of
 from securefl.learning.owned import OwnedTask
@@ -26,7 +27,6 @@ from securefl.learning.shards import (
     ShardManifest,
     ShardOwner,
     ShardSize,
-    file_sha256,
     shard_name,
 )
 from securefl.types import Progress, silent

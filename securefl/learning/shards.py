@@ -15,7 +15,6 @@ and stays with the partner.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from securefl.chem.folder import file_sha256
 from securefl.errors import InputError, VerificationError
 from securefl.learning.cells import Records, Scaling
 from securefl.learning.loss import CellBatch
@@ -76,12 +76,6 @@ class ShardManifest:
 def shard_name(number: int) -> str:
     """Return the name of a shard's folder; ``number`` counts from 0."""
     return f"{number:05d}"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
