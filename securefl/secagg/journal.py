@@ -8,6 +8,7 @@ steps: whoever speaks for the operator once can't end the run by the last number
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -70,18 +71,20 @@ class FileJournal:
         self._run_id = run_id.hex()
         self._round = 0
         self._request: bytes | None = None
-        if path.exists():
+        self.opened = False
+        """Whether it ever answered a request: there is a sum then that a ledger must know of."""
+        if os.path.lexists(path):  # a link that leads nowhere is a journal that can't be read, not a new one
             self._load()
 
     def begin(self, round: int) -> None:
         """Record that ``round`` begins."""
         _require_growth(self._round, round)
-        self._store(round, None)
+        self._store(round, None, opened=self.opened)
 
     def answer(self, round: int, request: bytes) -> None:
         """Record the one unmasking request of ``round``."""
         _require_single(self._round, self._request, round, request)
-        self._store(round, request)
+        self._store(round, request, opened=True)
 
     def _load(self) -> None:
         try:
@@ -89,15 +92,17 @@ class FileJournal:
             run_id, self._round = str(content["run_id"]), int(content["round"])
             request = content["request"]
             self._request = None if request is None else bytes.fromhex(request)
+            self.opened = bool(content["opened"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"journal {self._path} can't be read: {error}") from error
         if run_id != self._run_id:
             raise InputError(f"journal {self._path} belongs to run {run_id[:16]}, not {self._run_id[:16]}")
 
-    def _store(self, round: int, request: bytes | None) -> None:
-        content = {"run_id": self._run_id, "round": round, "request": None if request is None else request.hex()}
+    def _store(self, round: int, request: bytes | None, *, opened: bool) -> None:
+        answered = None if request is None else request.hex()
+        content = {"run_id": self._run_id, "round": round, "request": answered, "opened": opened}
         write_durably(self._path, json.dumps(content).encode())
-        self._round, self._request = round, request
+        self._round, self._request, self.opened = round, request, opened
 
 
 def _require_growth(last: int, round: int) -> None:

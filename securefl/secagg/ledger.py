@@ -24,6 +24,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -74,7 +75,7 @@ class Ledger:
         self._size = policy.minimum + policy.colluders - 1
         self._rule = rule
         self._path = path
-        self._rows = _load(path) if path is not None and path.exists() else {}
+        self._rows = _load(path) if path is not None and os.path.lexists(path) else {}
         # Who was in an earlier sum and is on the roster no more is what the difference of the two would show.
         self._clients = tuple(sorted({*clients, *itertools.chain.from_iterable(self._all())}))
         subsets = math.comb(len(self._clients), self._size)

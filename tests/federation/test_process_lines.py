@@ -31,13 +31,14 @@ from securefl.federation.process.frames import (
 )
 from securefl.federation.process.partner import Member
 from securefl.federation.process.relay import Capture, Relay, ignore
-from securefl.federation.process.site import NewSite, Site, create_site, open_site
+from securefl.federation.process.site import JOURNAL_FILE, LEDGER_FILE, NewSite, Site, create_site, open_site
 from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, RoundContext
 from securefl.secagg.codec import u32
 from securefl.secagg.masking.protocol import MaskingSetup
 from securefl.secagg.rounds import encode_input
 from securefl.types import ClientId, FloatVector, SystemRng
 
+MODEL_HASH = hashlib.sha256(MODEL).digest()
 EVERYBODY = frozenset(map(ClientId, (1, 2, 3)))
 _lines: list[socket.socket] = []
 _threads: list[threading.Thread] = []
@@ -99,6 +100,28 @@ def test_a_site_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="can't write"):
         create_site(tmp_path / "file" / "site", new)
+
+
+def test_a_partner_whose_ledger_is_gone_takes_no_part(tmp_path: Path) -> None:
+    """Deleting it looks like the way out of a refusal; the others rely on what it tells them of earlier sums."""
+    site = made_member(tmp_path).site
+    site.journal.begin(1)
+    site.ledger.admit(MODEL_HASH, EVERYBODY, round=1)
+    site.journal.answer(1, bytes(32))
+    site.journal.begin(2)
+    assert open_site(site.folder).ledger.exposure().openings == 1
+    (site.folder / LEDGER_FILE).unlink()
+    with pytest.raises(InputError, match="would help to expose others"):
+        open_site(site.folder)
+
+
+@pytest.mark.parametrize("name", [JOURNAL_FILE, LEDGER_FILE])
+def test_a_memory_that_lies_elsewhere_and_is_not_there_is_no_new_one(tmp_path: Path, name: str) -> None:
+    """A link into a volume that is not mounted, say."""
+    site = made_member(tmp_path).site
+    (site.folder / name).symlink_to(tmp_path / "not mounted" / name)
+    with pytest.raises(InputError, match="can't be read"):
+        open_site(site.folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"rubbish"])

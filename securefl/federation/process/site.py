@@ -152,6 +152,8 @@ def open_site(folder: Path, *, today: date | None = None) -> Site:
         raise VerificationError(f"site {folder}: the roster lists another key for client {me}")
     _pass_gate(folder, signed, today or datetime.now(UTC).date())
     journal = FileJournal(folder / JOURNAL_FILE, run_id=run_id)
+    if journal.opened and not (folder / LEDGER_FILE).exists():
+        raise InputError(f"site {folder}: {LEDGER_FILE} is missing: without it this partner would help to expose others")
     roster = signed.roster
     ledger = Ledger(roster.clients, roster.policy, rule=roster.exposure, path=folder / LEDGER_FILE)
     return Site(folder, me, run_id, weight, roster, identity, journal, ledger)
