@@ -206,11 +206,16 @@ def _relations(folder: Path, kind: Kind, y: sp.coo_matrix) -> NDArray[np.int8]:
 
 def _load_csr(path: Path) -> sp.csr_matrix:
     try:
-        return sp.load_npz(path).tocsr()
+        stored = sp.load_npz(path)
+        matrix = stored.tocsr(copy=True)
+        matrix.sum_duplicates()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
         raise InputError(f"{path} is not a sparse matrix: {str(error).splitlines()[0]}") from error
+    if matrix.nnz != stored.nnz:
+        raise InputError(f"{path} holds {stored.nnz - matrix.nnz} entries more than once, must hold each once")
+    return matrix
 
 
 def _load_folds(path: Path) -> NDArray[np.int8]:

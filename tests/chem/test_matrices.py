@@ -128,6 +128,24 @@ def test_what_is_no_fingerprint_is_refused(mixed: Dataset, tmp_path: Path, value
         read_matrices({"p": tmp_path / "p"}, "reg")
 
 
+@pytest.mark.parametrize("form", ["csr", "coo"])
+@pytest.mark.parametrize("name", ["reg_T11_x.npz", "reg_T10_y.npz"])
+def test_an_entry_that_is_there_twice_is_refused(mixed: Dataset, tmp_path: Path, name: str, form: str) -> None:
+    """A measured value would be trained on twice, or be the sum of the two."""
+    write_matrices(mixed, 0, tmp_path / "a")
+    matrix = sp.load_npz(tmp_path / "a" / name).tocoo()
+    row, column, value = (np.append(part[0], part) for part in (matrix.row, matrix.col, matrix.data))
+    order = np.argsort(row, kind="stable")
+    start = np.append(0, np.cumsum(np.bincount(row, minlength=matrix.shape[0])))
+    doubled = {
+        "coo": sp.coo_matrix((value, (row, column)), shape=matrix.shape),
+        "csr": sp.csr_matrix((value[order], column[order], start), shape=matrix.shape),
+    }[form]
+    sp.save_npz(tmp_path / "a" / name, doubled)
+    with pytest.raises(InputError, match=f"{name} holds 1 entries more than once"):
+        read_matrices({"a": tmp_path / "a"}, "reg")
+
+
 def test_a_task_that_is_weighed_twice_is_refused(mixed: Dataset, tmp_path: Path) -> None:
     write_matrices(mixed, 0, tmp_path / "p")
     path = tmp_path / "p" / "reg_weights.csv"
