@@ -176,22 +176,27 @@ def set_up(
     chosen = PaillierOptions() if options is None else options
     if not isinstance(chosen, PaillierOptions):
         raise ParameterError(f"paillier takes PaillierOptions, not {type(chosen).__name__}")
+    founding = Founding(
+        wire_id=WIRE_ID,
+        quantizer=quantizer,
+        policy=chosen.policy or default_policy(len(clients)),
+        decryptors=1,
+        parameters=f"{chosen.decryption.value} {chosen.bits} {chosen.exponent_bits}".encode(),
+    )
     make = _single if chosen.decryption is Decryption.SINGLE else _threshold
-    policy = chosen.policy or default_policy(len(clients))
-    return make(clients, quantizer, run_id, replace(chosen, policy=policy), rng=rng)
+    return make(clients, founding, run_id, chosen, rng=rng)
 
 
 def _single(
-    clients: Sequence[ClientId], quantizer: Quantizer, run_id: bytes, options: PaillierOptions, *, rng: Rng
+    clients: Sequence[ClientId], founding: Founding, run_id: bytes, options: PaillierOptions, *, rng: Rng
 ) -> SingleSetup:
     started = time.process_time()
-    parameters = f"{options.decryption.value} {options.bits} {options.exponent_bits}".encode()
-    consortium = _found(clients, quantizer, options, decryptors=1, parameters=parameters, rng=rng)
+    consortium = found(clients, founding, rng=rng)
     return SingleSetup(
         run_id=run_id,
         consortium=consortium,
         options=options,
-        keys=RoundKeys(consortium, partial(_fresh_opener, options, quantizer, rng=rng)),
+        keys=RoundKeys(consortium, partial(_fresh_opener, options, founding.quantizer, rng=rng)),
         setup_seconds=time.process_time() - started,
         warnings=(
             "single-decryptor: one party holds the whole Paillier key and could open any single update it is given",
@@ -202,21 +207,22 @@ def _single(
 
 
 def _threshold(
-    clients: Sequence[ClientId], quantizer: Quantizer, run_id: bytes, options: PaillierOptions, *, rng: Rng
+    clients: Sequence[ClientId], founding: Founding, run_id: bytes, options: PaillierOptions, *, rng: Rng
 ) -> ThresholdSetup:
     """The trusted dealer: what it made is dropped when this returns, and nothing more can be promised in Python."""
     started = time.process_time()
-    policy, half = options.policy or default_policy(len(clients)), options.bits // 2
+    threshold, half = founding.policy.threshold, options.bits // 2
     p, q = options.safe_primes or (generate_safe_prime(half, rng=rng), generate_safe_prime(half, rng=rng))
-    key, shares = deal(p, q, parties=len(clients), threshold=policy.threshold, rng=rng)
-    cipher = replace(_cipher(key.public, options, quantizer), threshold=key)
+    key, shares = deal(p, q, parties=len(clients), threshold=threshold, rng=rng)
+    cipher = replace(_cipher(key.public, options, founding.quantizer), threshold=key)
     openers = {ClientId(DECRYPTOR_BASE + i): ThresholdOpener(cipher, key, share) for i, share in shares.items()}
+    founding = replace(founding, decryptors=len(openers), parameters=founding.parameters + key.encode())
     return ThresholdSetup(
         run_id=run_id,
-        consortium=_found(clients, quantizer, options, decryptors=len(openers), parameters=key.encode(), rng=rng),
+        consortium=found(clients, founding, rng=rng),
         cipher=cipher,
         openers=openers,
-        answers=policy.threshold,
+        answers=threshold,
         setup_seconds=time.process_time() - started,
         warnings=(
             "trusted-dealer: the Paillier key was dealt by one party, which is trusted to have forgotten it",
@@ -225,22 +231,6 @@ def _threshold(
             *_short_key(key.public.bits),
         ),
     )
-
-
-def _found(
-    clients: Sequence[ClientId],
-    quantizer: Quantizer,
-    options: PaillierOptions,
-    *,
-    decryptors: int,
-    parameters: bytes,
-    rng: Rng,
-) -> Consortium:
-    policy = options.policy or default_policy(len(clients))
-    founding = Founding(
-        wire_id=WIRE_ID, quantizer=quantizer, policy=policy, decryptors=decryptors, parameters=parameters
-    )
-    return found(clients, founding, rng=rng)
 
 
 def _fresh_opener(options: PaillierOptions, quantizer: Quantizer, *, rng: Rng) -> PaillierOpener:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import gmpy2
 import pytest
 from stand_ins import CountingRng
 
@@ -75,6 +76,27 @@ def test_who_scales_or_mixes_anothers_ciphertexts_can_not_prove_them() -> None:
     own, exponents = encrypted(maker, 5, PLAIN)
     mixed = add_ciphertexts(maker.public, [own, [c**32 % maker.public.n_squared for c in victims]])
     refused(mixed, prove_plaintexts(maker, mixed, PLAIN, exponents, binding=ME, rng=CountingRng(6)))
+
+
+def test_elements_of_small_order_zero_responses_and_a_zero_challenge_prove_nothing() -> None:
+    maker = encryptor()
+    public = maker.public
+    victims, theirs = proven()
+    blank = bytes(proof_size(maker))
+    for proof in (theirs, blank, blank[:16] + theirs[16:], theirs[:16] + blank[16:]):
+        # -c holds what c holds: another ciphertext of the victim's plaintext, and as unknown to whoever sends it.
+        refused([public.n_squared - c for c in victims], proof)
+    for trivial in (1, public.n_squared - 1, 1 + public.n):
+        refused([gmpy2.mpz(trivial)] * 3, blank)
+
+
+def test_plain_zeros_under_zero_exponents_are_proven_like_any_other() -> None:
+    maker = encryptor()
+    exponents = [bytes(maker.exponent_size)] * 2
+    ciphertexts = [maker.encrypt_with(0, exponents[0]), maker.encrypt_with(5, exponents[1])]
+    proof = prove_plaintexts(maker, ciphertexts, [0, 5], exponents, binding=ME, rng=CountingRng(1))
+    verify_plaintexts(maker, ciphertexts, proof, binding=ME)
+    refused(ciphertexts, prove_plaintexts(maker, ciphertexts, [0, 6], exponents, binding=ME, rng=CountingRng(1)))
 
 
 def test_proofs_of_the_same_plaintexts_differ() -> None:
