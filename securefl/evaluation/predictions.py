@@ -22,13 +22,13 @@ COLUMNS = ("task", "compound", "value", "relation")
 
 
 def save_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
-    """Write arrays as a compressed npz under a temporary name, then rename: a full disk loses nothing that was there.
+    """Write arrays as a compressed npz under a temporary name, then rename; the same arrays are the same bytes.
 
     Raises:
         InputError: the file can't be written.
     """
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
+    np.savez_compressed(content, allow_pickle=False, **dict(sorted(arrays.items())))
     write_bytes(path, content.getvalue())
 
 

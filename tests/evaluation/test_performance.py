@@ -16,7 +16,7 @@ from securefl.evaluation.bootstrap import interval_record, mean_over_tasks, resa
 from securefl.evaluation.comparison import Contest
 from securefl.evaluation.metrics import R2_TRAINING, ROC_AUC
 from securefl.evaluation.performance import performance_record
-from securefl.evaluation.predictions import load_predictions, save_predictions
+from securefl.evaluation.predictions import load_predictions, save_arrays, save_predictions
 from securefl.evaluation.task_scores import main_metric, per_task
 from securefl.records import PerformanceRecord
 
@@ -150,6 +150,14 @@ def test_no_task_with_enough_cells_is_an_error(tiny_dataset: Dataset) -> None:
     nothing = replace(tiny_dataset, fold=np.zeros_like(tiny_dataset.fold))
     with pytest.raises(InputError, match="enough measured cells in the test fold"):
         judged(nothing, [noisy(nothing, 0.5, 0)], resamples=5)
+
+
+def test_the_order_of_arrays_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """A resumed arm collects its release in another order than one that nobody interrupted."""
+    arrays = {"update_0": np.zeros(3), "initial": np.ones(2)}
+    save_arrays(tmp_path / "a.npz", arrays)
+    save_arrays(tmp_path / "b.npz", dict(reversed(arrays.items())))
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
 def test_predictions_survive_their_file_and_other_cells_are_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
