@@ -14,8 +14,9 @@
 Guarantees, given that the decryptors that must answer do not all collude with the operator: the operator, and any partners
 with it, learn the sum over at least ``minimum`` survivors and the error that the scheme states, nothing else about honest
 vectors. A bad answer is left out and its sender named, as long as enough good ones are there. NOT protected: robustness
-against partners (one bad ciphertext ends the round and names its sender), the correctness of a dishonest partner's value, and
-a single decryptor's honesty where the configuration is named ``single-decryptor``.
+against partners (one bad ciphertext ends the round and names its sender), the correctness of a dishonest partner's value, a
+single decryptor's honesty where the configuration is named ``single-decryptor``, and an operator that announces another sum
+than was opened: answers are signed, but clients, who left after their upload, are not shown them.
 
 This replaces the shared decryption key of common toolkits, where any client and the operator can open every single update.
 """
