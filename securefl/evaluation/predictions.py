@@ -6,7 +6,7 @@ The file holds the owners' measured values. It belongs to the auditor of a simul
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -21,7 +21,7 @@ from securefl.files import read_bytes, write_bytes
 COLUMNS = ("task", "compound", "value", "relation")
 
 
-def save_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Write arrays as a compressed npz under a temporary name, then rename; the same arrays are the same bytes.
 
     Raises:
