@@ -156,7 +156,7 @@ def _front(report: ReportRecord, judged: Sequence[Judged]) -> dict[str, Any]:
         "heat_rows": heat_rows,
         "warnings": warnings,
         "flagged": single_decryptors(report.arms),
-        "brought": {arm.name: arm.plugin for arm in report.arms if arm.plugin is not None},
+        "brought": [arm.name for arm in report.arms if arm.plugin is not None],
         "foreign": foreign,
         "recommendation_rule": RULE,
         "cost_model": MODEL,
