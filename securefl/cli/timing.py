@@ -15,9 +15,12 @@ TIMING_FILE = "timing.json"
 
 
 def peak_rss_mb() -> float:
-    """Return the largest resident memory of this process or of one of its children so far, in MB."""
-    kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return kilobytes / 1024
+    """Return the largest resident memory of this process or of one of its children so far, in MB (10^6 bytes).
+
+    On Linux an arm's meter resets this process's part of it (:class:`securefl.evaluation.cost.Meter`).
+    """
+    kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kibibytes * 1024 / 1e6
 
 
 @contextmanager

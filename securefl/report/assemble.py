@@ -91,12 +91,12 @@ def _audits(run: Path, arms: Sequence[ArmRecord]) -> AuditRecord:
 
 
 def _timing(run: Path, arms: Sequence[ArmRecord]) -> TimingRecord:
-    """Return the run's own timing, or the arms' where it wrote none."""
-    path = run / "timing.json"
+    """Return the run's own timing, or the arms' where it wrote none; the peak is of both: each arm resets the process's."""
+    path, peak = run / "timing.json", max(arm.cost.peak_rss_mb for arm in arms)
     if path.exists():
-        return read_record(TimingRecord, path)
-    wall = {"arms": sum(arm.cost.wall_seconds for arm in arms)}
-    return TimingRecord(wall_seconds=wall, peak_rss_mb=max(arm.cost.peak_rss_mb for arm in arms))
+        own = read_record(TimingRecord, path)
+        return own.model_copy(update={"peak_rss_mb": max(own.peak_rss_mb, peak)})
+    return TimingRecord(wall_seconds={"arms": sum(arm.cost.wall_seconds for arm in arms)}, peak_rss_mb=peak)
 
 
 def _transcripts(run: Path, arms: Mapping[Path, ArmRecord], ran: RunRecord) -> tuple[ProtocolRecord, ...]:

@@ -15,7 +15,7 @@ from made_run import made_arm, made_audit, write_run
 from pages import Page
 
 from securefl.errors import InputError, VerificationError
-from securefl.records import AuditRecord, ReportRecord, RunRecord, read_record, write_record
+from securefl.records import AuditRecord, ReportRecord, RunRecord, TimingRecord, read_record, write_record
 from securefl.report import Terms, build, schema
 from securefl.report.appetite import VIEWS
 from securefl.report.assemble import assemble
@@ -261,6 +261,16 @@ def test_without_a_timing_record_the_arms_speak(tmp_path: Path) -> None:
     (folder / "timing.json").unlink()
     report, _ = assemble(folder)
     assert report.wall_seconds["arms"] == pytest.approx(sum(arm.cost.wall_seconds for arm in report.arms))
+
+
+def test_the_peak_of_a_run_is_no_lower_than_that_of_an_arm(tmp_path: Path) -> None:
+    """Each arm resets the process's high-water mark, so what the command saw at its end is what came after."""
+    folder = write_run(tmp_path / "run", arms=("standalone", "masking"))
+    timing = read_record(TimingRecord, folder / "timing.json")
+    write_record(timing.model_copy(update={"peak_rss_mb": 100.0}), folder / "timing.json")
+    report, _ = assemble(folder)
+    assert report.peak_rss_mb == max(arm.cost.peak_rss_mb for arm in report.arms) > 100
+    assert report.wall_seconds == timing.wall_seconds
 
 
 def test_a_policy_of_one_s_own_changes_the_verdict(tmp_path: Path) -> None:
