@@ -2,7 +2,7 @@
 
 Negative: an attack that never sees a model, and an attack on permuted membership, must look like chance. Positive: where
 nothing protects (plaintext, exposed), the first-layer attacks must succeed. Negative controls use 99 % intervals, so that a
-fair audit fails one of them once in a hundred times.
+fair audit fails each of them once in a hundred times; of the nine arms of a demo, whose scores are alike, one failed in 2 %.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Defences beside the attacks: what is left of each first-layer leak under each guard, as JSON.
 
-    python -m benchmarks.defences TABLE [--seeds 2] [--out FILE]      goes on with the rows that FILE lacks
+    python -m benchmarks.defences TABLE [--seeds 4] [--out FILE]      goes on with the rows that FILE lacks
 
 TABLE is a Parquet file with a column ``smiles``: for the committed file ``compounds.parquet`` of the default data. Three
 partners with 40 compounds each take one step of plain SGD at 32,768 bits, from a fresh trunk with small random private heads:
@@ -26,6 +26,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ SEED = 20261121
 """The day on which the benchmark was written: any number would do."""
 BITS_LEN, HIDDEN, TASKS, PARTNERS = 32_768, (400, 120), 8, 3
 STEP, SECONDS, DECOYS = 2.0**-21, 2.0, 1000
+PUBLIC = 10_000
+"""Public compounds on which the threshold of ``support_pattern`` is set: of fewer, one per cent is too few to set it on."""
 RESULT = Path(__file__).with_name("results") / "defences.json"
 METRICS = {
     "union_of_bits": "single_compound_recall",
@@ -67,6 +70,20 @@ METRICS = {
 }
 Release = tuple[NDArray[np.float64], Sequence[Part]]
 """What a view sees of the first layer, and whose compounds are behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Compounds that nobody steps on: ``decoys`` of the library, and ``public`` fingerprints, CSR (PUBLIC, bits)."""
+
+    decoys: Library
+    public: sp.csr_matrix
+
+
+def known_of(smiles: Sequence[str]) -> Known:
+    """Return the first and the last of ``smiles``, which are in a random order; partners' compounds lie between."""
+    first, last = (fingerprints(some, bits=BITS_LEN, radius=3) for some in (smiles[:DECOYS], smiles[-PUBLIC:]))
+    return Known(Library(smiles=tuple(smiles[:DECOYS]), fingerprints=first), last)
 
 
 def step(smiles: Sequence[str], trunk: Trunk, seed: int) -> Part:
@@ -149,7 +166,7 @@ def differential(sent: Sequence[Update], parts: Sequence[Part], trunk: Trunk, ow
     return next((score for score in found if score.metric == METRICS["differential_bits"]), None)
 
 
-def pattern(delta: NDArray[np.float64], behind: Sequence[Part], decoys: Library) -> NDArray[np.int64]:
+def pattern(delta: NDArray[np.float64], behind: Sequence[Part], public: sp.csr_matrix) -> NDArray[np.int64]:
     """Return for each member how many public compounds lie as high by the opened rows, values unseen, int64 (members,)."""
     opened_rows = np.zeros(BITS_LEN)
     opened_rows[union_of_bits(delta)] = 1.0
@@ -157,9 +174,9 @@ def pattern(delta: NDArray[np.float64], behind: Sequence[Part], decoys: Library)
     def share(matrix: sp.csr_matrix) -> NDArray[np.float64]:
         return np.asarray((matrix @ opened_rows) / np.maximum(np.diff(matrix.indptr), 1), dtype=np.float64)
 
-    public = np.sort(share(decoys.fingerprints))
+    others = np.sort(share(public))
     members = np.concatenate([share(part.matrix) for part in behind])
-    return np.asarray(len(public) - np.searchsorted(public, members, side="left"), dtype=np.int64)
+    return np.asarray(len(others) - np.searchsorted(others, members, side="left"), dtype=np.int64)
 
 
 def told_by_pattern(above: Sequence[NDArray[np.int64]], public: int) -> Score:
@@ -183,7 +200,7 @@ def sent_by(defence: Defence, parts: Sequence[Part], seed: int) -> list[Update]:
 
 
 def run_seed(
-    defence: Defence, parts: Sequence[Part], trunk: Trunk, decoys: Library, seed: int
+    defence: Defence, parts: Sequence[Part], trunk: Trunk, known: Known, seed: int
 ) -> tuple[dict[str, Score | None], dict[str, NDArray[np.int64]]]:
     """Return every attack's score from V3 and V1 on one draw, and by view what :func:`pattern` finds."""
     sent = sent_by(defence, parts, seed)
@@ -191,8 +208,8 @@ def run_seed(
     scores: dict[str, Score | None] = {}
     patterns: dict[str, NDArray[np.int64]] = {}
     for name, (delta, behind) in views_of(sent, parts, defence.owners).items():
-        patterns[name] = pattern(delta, behind, decoys)
-        truth = truth_of(behind, decoys, np.random.default_rng([seed, 2]))
+        patterns[name] = pattern(delta, behind, known.public)
+        truth = truth_of(behind, known.decoys, np.random.default_rng([seed, 2]))
         found = attacked(view_of(delta, trunk, truth, noisy=noisy), truth)
         scores |= {f"{name}/{attack}": score for attack, score in found.items()}
     scores["V1/differential_bits"] = differential(sent, parts, trunk, defence.owners)
@@ -227,17 +244,18 @@ def pooled(scores: Sequence[Score | None]) -> dict[str, object]:
 
 def row(score: Score) -> dict[str, object]:
     """Return one leak of the table."""
-    found = {name: getattr(score, name) for name in ("k", "n", "size", "value", "low", "high", "chance")}
+    names = ("k", "n", "size", "value", "low", "high", "chance")
+    found = {name: getattr(score, name) for name in names if getattr(score, name) is not None}
     return {**found, "at_chance": score.low <= score.chance}
 
 
-def measured(defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], decoys: Library) -> dict[str, object]:
+def measured(defence: Defence, draws: Sequence[tuple[list[Part], Trunk]], known: Known) -> dict[str, object]:
     """Return one row of the table."""
     begin = time.process_time()
-    seeds = [run_seed(defence, parts, trunk, decoys, seed) for seed, (parts, trunk) in enumerate(draws)]
+    seeds = [run_seed(defence, parts, trunk, known, seed) for seed, (parts, trunk) in enumerate(draws)]
     leaks = {name: pooled([scores[name] for scores, _ in seeds]) for name in seeds[0][0]}
     for view in seeds[0][1]:
-        told = told_by_pattern([patterns[view] for _, patterns in seeds], len(decoys.smiles))
+        told = told_by_pattern([patterns[view] for _, patterns in seeds], known.public.shape[0])
         leaks[f"{view}/support_pattern"] = row(told)
     return {
         "defence": defence.name,
@@ -268,7 +286,7 @@ def content(rows: dict[str, dict[str, Any]], about: dict[str, object]) -> bytes:
     return (json.dumps(found, indent=1) + "\n").encode()
 
 
-def known(path: Path, about: dict[str, object]) -> dict[str, dict[str, Any]]:
+def measured_before(path: Path, about: dict[str, object]) -> dict[str, dict[str, Any]]:
     """Return the rows in the file by defence, none if it was made about something else."""
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     same = all(found.get(name) == value for name, value in about.items())
@@ -279,23 +297,23 @@ def main() -> None:
     """Measure every defence that the file lacks and write each one as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
     smiles = sorted(set(pq.read_table(options.table, columns=["smiles"])["smiles"].to_pylist()))
     smiles = [smiles[i] for i in np.random.default_rng(SEED).permutation(len(smiles))]
-    decoys = Library(smiles=tuple(smiles[:DECOYS]), fingerprints=fingerprints(smiles[:DECOYS], bits=BITS_LEN, radius=3))
+    known = known_of(smiles)
     compounds = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
     about = {"schema_version": "1.2", "seed": SEED, "seeds": options.seeds, "bits": BITS_LEN, "compounds_sha256": compounds}
-    rows = known(options.out, about)
+    rows = measured_before(options.out, about)
     draws: dict[int, list[tuple[list[Part], Trunk]]] = {}
     for defence in DEFENCES:
         if defence.name in rows:
             continue
         if defence.each not in draws:
             draws[defence.each] = draws_of(smiles[DECOYS:], defence.each, options.seeds)
-        rows[defence.name] = measured(defence, draws[defence.each], decoys)
+        rows[defence.name] = measured(defence, draws[defence.each], known)
         write_to_disk(options.out, content(rows, about))
         print(json.dumps({"defence": defence.name, "seconds": rows[defence.name]["cpu_seconds"]}), flush=True)
 

@@ -10,7 +10,6 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from attacks.molecules.library import Library
 from attacks.score import clopper_pearson, clustered, proportion, tpr_at_fpr
 from benchmarks.defence_utility import ALONE, NONE, SEEDS, arms, mean_of, table
 from benchmarks.defences import BITS_LEN, METRICS, kept, opened, pattern, pooled, told_by_pattern
@@ -84,9 +83,9 @@ def test_opened_rows_tell_members_where_nothing_is_withheld_and_none_where_every
     draw = np.random.default_rng(2)
     members, public = ((draw.random((n, BITS_LEN)) < 0.002).astype(np.uint8) for n in (40, 300))
     part = Part(tuple("C" * 40), sp.csr_matrix(members), np.ones(40, np.int8), np.zeros((1, 1), np.float32))
-    decoys = Library(smiles=tuple("C" * 300), fingerprints=sp.csr_matrix(public))
+    others = sp.csr_matrix(public)
     touched = np.outer(members.max(axis=0), np.ones(3))
-    all_open, none_open = pattern(touched, [part], decoys), pattern(np.zeros((BITS_LEN, 3)), [part], decoys)
+    all_open, none_open = pattern(touched, [part], others), pattern(np.zeros((BITS_LEN, 3)), [part], others)
     assert told_by_pattern([all_open], 300).k == 40
     assert told_by_pattern([none_open], 300).k == 0
     twice = told_by_pattern([all_open, none_open], 300)

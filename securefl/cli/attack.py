@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -102,8 +103,9 @@ def announced(run: Path, effort: Effort, *, jobs: int) -> str:
     config = parse_config(read_record(RunRecord, run / RUN_FILE).config, source=str(run / RUN_FILE))
     arms = [read_record(ArmRecord, arm_folder(run, arm) / ARM_FILE) for arm in config.arms]
     ahead, workers = outlook(arms, config.attacks, effort), joblib.effective_n_jobs(jobs)
+    minutes = math.ceil(ahead.seconds / workers / 60)
     return (
-        f"budget {effort.budget!r}: {ahead.shadows} shadow models, about {ahead.seconds / workers / 60:.0f} min on {workers} "
+        f"budget {effort.budget!r}: {ahead.shadows} shadow models, about {minutes} min on {workers} "
         f"processes (--jobs); then for each release at most {config.attacks.seconds_per_recovery * effort.longer:.0f} s of "
         f"search and {effort.targets} molecules grown. What is finished is kept: the same command goes on after Ctrl-C; "
         "--only and --view ask for less"
