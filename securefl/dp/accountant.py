@@ -40,7 +40,8 @@ STEEP = 20.0
 LEAST_NOISE = 0.25
 """Below a quarter of a clipping norm the accountants' grids grow without end: that much noise is taken anyway."""
 HOPELESS = 100.0
-LEAST_DELTA = 1e-13
+LEAST_DELTA = 1e-10
+"""Under a tenth of it the rounding of the PRV accountant's transforms exceeds its error interval: its bound is then too low."""
 ORDERS = (*range(2, 64), *(2**x for x in range(6, 12)))
 """Whole orders alone: they have a closed form, fractional ones a series that takes a hundred times as long."""
 
@@ -105,7 +106,7 @@ def prv_epsilon(mechanisms: tuple[SampledGaussian, ...], *, delta: float) -> flo
 
     Kept, since it takes up to a second: a run prices its plan, its ledgers and its record by the same mechanisms.
 
-    Where its grid grows without end (an epsilon over 100) or its floating point has too few digits (a delta under 1e-13) it is
+    Where its grid grows without end (an epsilon over 100) or its floating point has too few digits (a delta under 1e-10) it is
     the Renyi bound, and never more than that.
     """
     history = [(one.noise_multiplier, one.sampling_rate, one.steps) for one in mechanisms]
