@@ -37,7 +37,8 @@ from securefl.evaluation.conformal import conformal_records
 from securefl.evaluation.predictions import load_predictions, save_predictions
 from securefl.evaluation.task_scores import main_metric
 from securefl.evaluation.toolkit import toolkit_record
-from securefl.federation.references import train_alone, train_pooled
+from securefl.evaluation.unannotated import predict_pairs
+from securefl.federation.references import train_each_alone, train_pooled
 from securefl.federation.releases import Trained
 from securefl.federation.training import train_federated
 from securefl.learning.baselines import SingleTaskParams, single_task_models
@@ -119,14 +120,8 @@ def train(cell: Cell, dataset: Dataset) -> tuple[list[Trained], NDArray[np.float
         found = [train_pooled(dataset, config=config, seed=cell.seed)]
         return found, predict(found[0].model, dataset, cells)
     if cell.arm == "standalone":
-        owner = np.array([task.partner for task in dataset.tasks])[cells.task]
-        prediction = np.full(len(cells), np.nan, dtype=np.float32)
-        found = []
-        for partner in range(len(dataset.partners)):
-            found.append(train_alone(dataset, partner, config=config, seed=cell.seed))
-            mine = np.flatnonzero(owner == partner)
-            prediction[mine] = predict(found[-1].model, dataset, cells.select(mine))
-        return found, prediction
+        found = train_each_alone(dataset, config=config, seed=cell.seed)
+        return found, predict_pairs([one.model for one in found], dataset, cells)
     source = dataset if cell.arm == "federated" else shuffled(dataset, kept_in(cell, dataset), seed=cell.seed)
     one = train_federated(source, config=config, scheme="plaintext", seed=cell.seed, rng=SystemRng())
     return [one], predict(one.model, dataset, cells)
