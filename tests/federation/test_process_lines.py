@@ -30,7 +30,7 @@ from securefl.federation.process.frames import (
     send_frame,
 )
 from securefl.federation.process.partner import Member
-from securefl.federation.process.relay import Capture, Relay, ignore
+from securefl.federation.process.relay import MAX_STRANGERS, Capture, Relay, ignore
 from securefl.federation.process.site import JOURNAL_FILE, LEDGER_FILE, NewSite, Site, create_site, open_site
 from securefl.secagg.base import ClientState, Continue, Finished, OpenedSum, RoundContext
 from securefl.secagg.codec import u32
@@ -253,6 +253,17 @@ def test_a_stranger_is_no_partner_and_cannot_stop_the_operator(number: int) -> N
     send_frame(line, Frame(Kind.HELLO, number.to_bytes(2, "little") + bytes(64)))
     relay.wait_for(EVERYBODY, 0.2)
     assert relay.present == frozenset()
+    relay.close()
+
+
+def test_strangers_that_say_nothing_do_not_keep_the_partners_out() -> None:
+    """Each connection takes a descriptor: whoever opened enough of them left none for a partner."""
+    setup = made_setup(3)
+    relay = made_relay(setup)
+    first, *_ = [connected(relay)[0] for _ in range(MAX_STRANGERS + 4)]
+    assert first.recv(1) == b""  # hung up; an open line would time out
+    greet(relay, setup, 2)
+    assert relay.present == {2}
     relay.close()
 
 

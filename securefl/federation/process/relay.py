@@ -34,6 +34,9 @@ from securefl.secagg.roster import Roster
 from securefl.secagg.rounds import OPERATOR
 from securefl.types import ClientId, Rng
 
+MAX_STRANGERS = 64
+"""Connections, beside one for each partner, that may wait for their greeting: the oldest has to go before all are taken."""
+
 Capture = Callable[[str, ClientId, Kind, int], None]
 """Called as ``capture(direction, partner, kind, size)`` for every frame: what a tap on the wire can count."""
 
@@ -195,6 +198,10 @@ class Relay:
             connection, _ = self._listener.accept()
         except OSError:
             return  # whoever it was has gone again, or there is no room for one more
+        lines = [key.data for key in self._selector.get_map().values() if isinstance(key.data, _Line)]
+        waiting = [line for line in lines if line.partner == OPERATOR]
+        if len(waiting) >= len(self._roster.keys) + MAX_STRANGERS:
+            self._drop(waiting[0])
         connection.setblocking(False)
         line = _Line(connection, self._rng.bytes(CHALLENGE_SIZE))
         line.outgoing += Frame(Kind.HELLO, line.challenge).encode()
