@@ -7,8 +7,8 @@ whose verdict is fail, inconclusive or not tested in any view.
 
 Not protected: an auditor who signs what it did not check; a changed client program; a clock that is put back; another file
 under a path that the configuration names (``dp.start``); data that are private although the configuration doesn't say so, and
-their ledgers, which begin at nothing wherever the partner begins them. The audit was made on other data, whose hash the report names: that those stand for the
-private ones is the auditor's judgement.
+their ledgers, which begin at nothing wherever the partner begins them. The audit was made on other data, whose hash the report
+names: that those stand for the private ones is the auditor's judgement.
 """
 
 from __future__ import annotations

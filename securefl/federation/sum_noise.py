@@ -3,8 +3,8 @@
 In the arm ``SCHEME+partner-dp`` every partner adds its share before the protocol hides its vector, so nobody ever holds a sum
 without noise. In the reference ``plaintext+central-dp`` a trusted aggregator adds the whole noise to the sum: it sees every
 update in clear, and exists for comparison only. Weights are 1 for everybody: a partner's sample count would be an unpriced
-release. The norm of an update, and whether it was clipped, stay at the partner. What does not: a partner whose training fails (a
-loss that is not finite) stops the run, and everybody sees that it did.
+release. The norm of an update, and whether it was clipped, stay at the partner. What does not: a partner whose training fails
+(a loss that is not finite) stops the run, and everybody sees that it did.
 """
 
 from __future__ import annotations
