@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -89,7 +89,9 @@ def _row(arm: str, config: RunConfig, dataset: Dataset, speed: _Speed, rng: Rng)
         require_price(arm, recipe, config)
         if recipe is not None:
             return _federated_row(arm, recipe, config, dataset, speed, rng)
-        seconds = _single_task_seconds(config, dataset) if arm == "single-task" else _epochs_seconds(config, dataset, speed, 1)
+        counts = record_counts(dataset)
+        trained = (sum(counts),) if arm == "pooled" else counts
+        seconds = _single_task_seconds(config, dataset) if arm == "single-task" else _rounds_seconds(config, trained, speed)
     except SecureFLError as error:
         return PlanRow(arm=arm, scheme=scheme, rounds=rounds, refusal=str(error))
     return PlanRow(
@@ -110,7 +112,7 @@ def _federated_row(arm: str, recipe: Recipe, config: RunConfig, dataset: Dataset
     privacy = _privacy(recipe, config, dataset, size)
     cost, warnings = _round_cost(recipe, config, parties, size, rng)
     rounds = rounds_of(recipe, config)
-    training = _epochs_seconds(config, dataset, speed, speed.cores) * rounds / config.federation.rounds
+    training = _rounds_seconds(config, record_counts(dataset), speed) / speed.cores * rounds / config.federation.rounds
     if recipe.privacy is not None and recipe.privacy.unit is Unit.RECORD:
         training = _private_seconds(config, dataset, rng)
     protocol = cost.setup_seconds + rounds * (
@@ -194,14 +196,19 @@ def _seconds_per_record(config: RunConfig, dataset: Dataset) -> float:
     records = records_of(inputs_of(dataset, config.model), scaling, cells.select(np.isin(cells.compound, few)))
     trunk = trunk_of(dataset, config.model)
     heads = Heads(len(scaling), trunk.width)
-    trainer = PlainTrainer(Seat(partner=partner, records=records, seed=0), config=config.federation)
+    epochs = config.federation.model_copy(update={"local_steps": 0})
+    trainer = PlainTrainer(Seat(partner=partner, records=records, seed=0), config=epochs)
     return _timed(lambda: trainer.train_epoch(trunk, heads, records)) / len(records)
 
 
-def _epochs_seconds(config: RunConfig, dataset: Dataset, speed: _Speed, cores: int) -> float:
-    """Return the time of all rounds over all partners' records on ``cores``."""
-    epochs = config.federation.rounds * config.federation.local_epochs
-    return sum(record_counts(dataset)) * epochs * speed.seconds_per_record / cores
+def _rounds_seconds(config: RunConfig, counts: Sequence[int], speed: _Speed) -> float:
+    """Return the time of all rounds on one core, of trainers with ``counts`` records each."""
+    federation = config.federation
+    if federation.local_steps:
+        read = sum(federation.local_steps * min(federation.batch, count) for count in counts)
+    else:
+        read = federation.local_epochs * sum(counts)
+    return federation.rounds * read * speed.seconds_per_record
 
 
 def _private_seconds(config: RunConfig, dataset: Dataset, rng: Rng) -> float:

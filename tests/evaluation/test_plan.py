@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from securefl.chem.folder import save
 from securefl.cli.main import app
 from securefl.config import DEFAULT_ARMS, ArmName, DataConfig, DpConfig, FederationConfig, ModelConfig, RunConfig, SecaggConfig
 from securefl.evaluation.plan import PlanRow, plan
+from securefl.learning.loss import CellBatch
+from securefl.learning.private_plan import record_counts
+from securefl.learning.sparse import SparseBatch
+from securefl.learning.step import TrainingStep
 
 ARMS = DEFAULT_ARMS
 
@@ -52,6 +57,29 @@ def test_every_arm_has_a_row_with_figures(tiny_dataset: Dataset, tmp_path: Path,
     assert found["masking"].spare_bits >= 0
     assert found["paillier"].parameters == 32 * 12 + 12
     assert not list(tmp_path.iterdir())
+
+
+def test_steps_are_counted_where_they_are_the_unit(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch of two batches, 32 records, is made to take 32 seconds: a second a record."""
+    lengths: list[int] = []
+
+    def step(self: TrainingStep, batch: SparseBatch, cells: CellBatch, **how: object) -> float:
+        lengths.append(len(batch))
+        return 1.0
+
+    def timed(work: Callable[[], object]) -> float:
+        work()
+        return 32.0
+
+    monkeypatch.setattr(TrainingStep, "step", step)
+    monkeypatch.setattr("securefl.evaluation.plan._timed", timed)
+    chosen = config("standalone", "pooled")
+    steps = chosen.model_copy(update={"federation": FederationConfig(rounds=4, batch=16, local_steps=5)})
+    found = rows(tiny_dataset, steps)
+    assert lengths == [16, 16]
+    assert found["standalone"].seconds == 3 * 4 * 5 * 16
+    assert found["pooled"].seconds == 4 * 5 * 16
+    assert rows(tiny_dataset, chosen)["pooled"].seconds == 4 * sum(record_counts(tiny_dataset))
 
 
 def test_bytes_are_those_of_the_scheme(tiny_dataset: Dataset) -> None:
