@@ -9,10 +9,13 @@ from typing import Any
 
 from attacks.interface import AdversaryView, Attack
 from attacks.isolation.pool import Answer, Pool
+from attacks.score import Score
 from securefl.errors import ParameterError
 from securefl.records import AttackRecord, View
 from securefl.types import Progress, silent
 
+ALIKE = 0.9
+"""Of its number: a sample that is worth more than this is as good as independent."""
 Wanted = Callable[[str, View], bool]
 """Whether an attack of this name from this view was asked for."""
 
@@ -100,15 +103,23 @@ def _scored(job: Job, future: Future[Answer], wanted: Wanted) -> list[AttackReco
     return found
 
 
+def _worth(score: Score) -> str:
+    """Return why the interval of a count is wider than its numbers say, empty where they are independent."""
+    if score.n is None or score.size is None or score.size > ALIKE * score.n:
+        return ""
+    return f"{score.n} that depend on one another are worth {score.size:.0f} independent ones"
+
+
 def _records(job: Job, attack: Attack[Any], answer: Answer, seconds: float) -> list[AttackRecord]:
     """Return a record for each score, or one that says why there is none."""
     result = attack.score(answer.claims[attack.name], answer.claims.get(attack.needs or "", {}), job.truth)
+    notes = (*job.notes, result.note)
     about: dict[str, object] = {
         **job.about,
         "name": attack.name,
         "view": job.view.view,
         "asset": attack.asset,
-        "reason": "; ".join(note for note in (*job.notes, result.note) if note),
+        "reason": "; ".join(filter(None, notes)),
         "seconds": seconds,
         "detail": dict(result.detail),
     }
@@ -127,6 +138,7 @@ def _records(job: Job, attack: Attack[Any], answer: Answer, seconds: float) -> l
                 "ci_high": score.high,
                 "chance": score.chance,
                 "min_certifiable_fpr": score.min_certifiable_fpr,
+                "reason": "; ".join(filter(None, (*notes, _worth(score)))),
                 "roc": score.roc,
             }
         )

@@ -80,6 +80,11 @@ def test_plaintext_is_caught_and_its_controls_hold(finished: Finished, tiny_data
     assert {c.name for c in record.controls if c.held} == held
     assert record.conformance == ()
     assert read_record(AuditRecord, finished.out / "attacks" / "plaintext.json") == record
+    # The bits of one compound show together: the record says what so many are worth.
+    (bits,) = rows(record, name="union_of_bits", view="V3", release="exposed", metric="single_compound_recall")
+    assert f"{bits.n} that depend on one another are worth" in bits.reason
+    (whole,) = rows(record, name="fingerprint_recovery", view="V3", release="exposed", metric="exact")
+    assert "depend" not in whole.reason
     for attack in rows(record, view="V4", metric="tpr_at_fpr_1pct"):
         assert attack.min_certifiable_fpr is not None
         assert attack.min_certifiable_fpr > 0.01
