@@ -64,7 +64,7 @@ class OpenedSum:
 
     ``total`` has shape (d,): int64 for exact schemes, float64 for approximate ones (CKKS). ``error_bound`` is the most
     that a coordinate can differ from the exact integer sum, in steps: 0.0 for exact schemes. ``tags`` are the opened linear
-    tags of a verifiable sum, which clients check it against. ``refused`` says why decryptors' answers were left out.
+    tags of a verifiable sum, which clients check it against. ``refused`` says why parties' answers were left out.
     """
 
     total: NDArray[np.int64] | NDArray[np.float64]

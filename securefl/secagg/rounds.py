@@ -72,7 +72,7 @@ class RoundResult:
     ``total`` is float64, shape (d,): sum of w_i * u_i over ``survivors`` as the protocol opened it. ``max_abs_error``
     compares it with the float64 sum of the actual products, clipping included; where ``clipped`` (a count over the
     survivors) is 0 it is at most ``quantization_bound``. ``warnings`` are those of the set-up (who could open single updates),
-    and decryptors whose bad answers were left out.
+    and parties whose bad answers were left out.
     """
 
     total: NDArray[np.float64]
@@ -135,7 +135,7 @@ def run_round(
         max_abs_error=_max_error(values, {me: updates[me] for me in opened.survivors}, weights),
         quantization_bound=quantizer.error_bound(weight) + opened.error_bound * quantizer.step,
         cost=network.cost(opened.survivors, setup_seconds=setup.setup_seconds, key_seconds=key_seconds),
-        warnings=(*setup.warnings, *(f"an answer was left out: {why}" for why in opened.refused.values())),
+        warnings=(*setup.warnings, *(f"an answer of party {one} was left out: {why}" for one, why in opened.refused.items())),
         transcript=tuple(network.messages),
     )
 
