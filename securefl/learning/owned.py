@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -145,7 +144,7 @@ def _checked(folder: Path, name: str, sha256: str) -> bytes:
     return data
 
 
-def _linked(source: Path, target: Path, digest: bytes, link: Callable[[Path, Path], None] = os.link) -> bool:
+def _linked(source: Path, target: Path, digest: bytes) -> bool:
     """Link ``target`` to ``source`` if that holds the bytes of ``digest``; return whether it did."""
     if is_in_memory(target):
         return False
@@ -153,6 +152,6 @@ def _linked(source: Path, target: Path, digest: bytes, link: Callable[[Path, Pat
         if hashlib.sha256(source.read_bytes()).digest() == digest:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
-            link(source, target)
+            os.link(source, target)
             return True
     return False
