@@ -4,6 +4,9 @@ What is private is a list of fields, and :func:`redacted` takes them out of the 
 what a page, a picture, a PDF or a crate doesn't know, it can't show. A test walks every record class and fails on a field that
 nobody has decided about.
 
+Of private data no edition but the auditor's is made, unless the partners have written that nothing is guaranteed: metrics and
+attacks are computed from the data in clear, and no epsilon prices them.
+
 Not hidden: partners' names (everybody on the roster knows them), hashes of private files, and whatever somebody writes into a
 free text (a note, a reason) of a record.
 """
@@ -98,9 +101,20 @@ SIZES = ("compounds", "tasks", "activities")
 
 
 def redacted(report: ReportRecord, edition: EditionRecord) -> ReportRecord:
-    """Return what ``edition`` may know of a report that knows everything."""
+    """Return what ``edition`` may know of a report that knows everything.
+
+    Raises:
+        InputError: it may know nothing, because the data are private and what the report says of them has no price.
+    """
     if edition.kind == "auditor":
         return report.model_copy(update={"edition": edition})
+    private, total = report.config["data"]["private"], report.config["dp"]["total_epsilon"]
+    # An infinite total is the partners' word that nothing is guaranteed.
+    if private and total != "inf":
+        raise InputError(
+            f"edition {edition.kind!r}: the data are private, and no epsilon of dp.total_epsilon={total} prices metrics and "
+            "attacks: build the auditor's edition, which stays with the auditor"
+        )
     return _walk(report, edition).model_copy(update={"edition": edition})
 
 

@@ -151,6 +151,21 @@ def test_the_consortium_has_nothing_of_anybody(run: Path) -> None:
     assert leaks(content, everybodys()) == set()
 
 
+def test_of_private_data_only_the_auditor_gets_a_report(run: Path) -> None:
+    """Means over all partners and counts of attacks are releases of private compounds, and nothing prices them."""
+    report = build(run, Terms(edition=AUDITOR))
+    for total, refused in ((8.0, True), (None, True), ("inf", False)):
+        config = {**report.config, "data": {**report.config["data"], "private": True}}
+        private = report.model_copy(update={"config": {**config, "dp": {**report.config["dp"], "total_epsilon": total}}})
+        assert redacted(private, AUDITOR).arms == private.arms
+        for edition in (CONSORTIUM, EditionRecord(kind="partner", partner=OWNER)):
+            if refused:
+                with pytest.raises(InputError, match="build the auditor's edition"):
+                    redacted(private, edition)
+            else:
+                assert redacted(private, edition).edition == edition
+
+
 def test_a_partner_has_its_own_and_nothing_of_another(run: Path) -> None:
     content = bytes_of(run, "report-partner-2")
     assert leaks(content, private(OTHER)) == set()
