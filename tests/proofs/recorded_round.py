@@ -80,7 +80,7 @@ class RecordedRound:
 
         quantizer = SimpleNamespace(decode=lambda ring: ring)
         real = self.operator.operator
-        roster = SimpleNamespace(cipher=real.roster.cipher, quantizer=quantizer)
+        roster = SimpleNamespace(cipher=real.roster.cipher, quantizer=quantizer, policy=real.roster.policy)
         operator = replace(real, roster=cast(Any, roster))
         untagged = np.empty(0, "<u8")
         opening = Opening(operator, self.operator.adverts, word_vector(total), untagged, alive, self.cohort - alive)
