@@ -67,6 +67,11 @@ class Labels:
         """Return the rows that ``keep`` (a mask or positions) picks, with the same names."""
         return Labels(self.names, self.code[keep])
 
+    def rows(self) -> list[NDArray[np.int64]]:
+        """Return the positions of each name's rows, ascending."""
+        order = np.argsort(self.code, kind="stable")
+        return np.split(order, np.searchsorted(self.code[order], np.arange(len(self.names))))[1:]
+
 
 @dataclass(frozen=True, slots=True)
 class Role:

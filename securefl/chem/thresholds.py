@@ -75,8 +75,7 @@ def with_thresholds(table: Table, thresholds: Sequence[float], *, keep_values: b
     classes = class_tasks(table)
     rejects: list[Reject] = [*table.rejects]
     parts: list[Part] = []
-    for code, name in enumerate(table.task.names):
-        rows = np.flatnonzero(table.task.code == code)
+    for code, (name, rows) in enumerate(zip(table.task.names, table.task.rows(), strict=True)):
         role = table.roles[code] if table.roles else PLAIN
         assay = Assay(name, True, (), role) if classes[code] else Assay(name, keep_values, tuple(sorted(set(thresholds))), role)
         made, unused = tasks_of(assay, table, rows, table.value[rows])

@@ -65,8 +65,7 @@ def read_tuner(assays: Path, activities: Path, structures: Path, *, undo_powers:
     rejects = [*table.rejects]
     parts: list[Part] = []
     undone: list[int] = []
-    for code, name in enumerate(table.task.names):
-        rows = np.flatnonzero(table.task.code == code)
+    for name, rows in zip(table.task.names, table.task.rows(), strict=True):
         if name not in catalogue:
             rejects += refused(table, rows, f"assay is not in {assays.name}")
             continue
@@ -178,7 +177,7 @@ def _structures(path: Path) -> dict[str, str | None]:
 
 def _logarithmic(value: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
     """Return the values, or their logarithms where the rule says that they are 10**x, and whether it did."""
-    if value.min() > 0 and value.max() > LARGEST:
+    if len(value) and value.min() > 0 and value.max() > LARGEST:
         return np.log10(value), True
     return value, False
 

@@ -13,7 +13,7 @@ from molecules import write_csv, write_parquet
 
 from securefl.chem.dataset import Relation
 from securefl.chem.rejects import Reject, Stage
-from securefl.chem.table import Columns, read_table
+from securefl.chem.table import Columns, Labels, read_table
 from securefl.errors import InputError
 
 GOOD = "smiles,task,value,relation\nCCO,a,6.5,=\nCCN,a,5.5,>\nCCC,b,7,<=\n"
@@ -194,6 +194,12 @@ def test_a_byte_order_mark_is_not_part_of_a_name(tmp_path: Path) -> None:
 def test_task_names_keep_their_spelling(tmp_path: Path) -> None:
     table = read_table(write_csv(tmp_path / "t.csv", "smiles,task,value\nCCO,007,6\nCCN,7,5\n"))
     assert table.task.names == ("007", "7")
+
+
+def test_rows_are_found_by_name_and_blank_cells_belong_to_none() -> None:
+    labels = Labels(("a", "none", "b"), np.array([2, -1, 0, 2, 0], dtype=np.int32))
+    assert [rows.tolist() for rows in labels.rows()] == [[2, 4], [], [0, 3]]
+    assert Labels((), np.zeros(0, dtype=np.int32)).rows() == []
 
 
 def test_the_hash_follows_the_content(tmp_path: Path) -> None:

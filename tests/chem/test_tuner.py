@@ -76,6 +76,12 @@ def test_thresholds_make_classes_and_undecided_values_none(tmp_path: Path) -> No
     }
 
 
+def test_an_assay_without_a_usable_value_is_no_task(tmp_path: Path) -> None:
+    table = read(tmp_path, "a,OTHER,True,,,high\nb,OTHER,True,,,high\n", "1,a,=,6.5\n2,b,=,\n4,b,=,7\n")
+    assert table.task.names == ("a",)
+    assert {(reject.row, reject.reason) for reject in table.rejects} == {(2, "blank value"), (3, "blank smiles")}
+
+
 def test_where_low_values_are_active_the_classes_turn_round(tmp_path: Path) -> None:
     activities = "1,a,=,6\n2,a,=,5.9\n3,a,=,6.1\n1,a,>,6\n2,a,<,7\n3,a,<,6\n"
     table = read(tmp_path, "a,OTHER,False,6,,low\n", activities)
