@@ -72,9 +72,13 @@ def open_run(out: Path, dataset: Dataset, config: RunConfig, *, ephemeral: bool 
     """Return the record of the run in ``out``, made there if the folder is new or empty.
 
     Raises:
-        InputError: the folder holds something else, or a run of another config or other data.
+        InputError: the folder holds something else, or a run of another config or other data; or a partner that is to leave is
+            not among the data's.
     """
-    path = out / RUN_FILE
+    path, parties = out / RUN_FILE, len(dataset.partners)
+    last = max((one.partner for one in config.federation.departures), default=0)
+    if last > parties:
+        raise InputError(f"federation.departures: partner={last} must be <= {parties}, the partners of the data")
     if path.exists():
         found = read_record(RunRecord, path)
         for what, have, want in (

@@ -5,14 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from stand_ins import TINY_BITS, CountingRng, make_dataset
 
 from securefl.config import DataConfig, DepartureConfig, FederationConfig, ModelConfig, RunConfig
+from securefl.errors import InputError
 from securefl.evaluation.arms import run_arm
 from securefl.evaluation.artefacts import ARM_FILE, PREDICTIONS_FILE, partner_folder, seed_folder
 from securefl.evaluation.predictions import load_predictions
+from securefl.evaluation.run import open_run
 from securefl.learning.owned import MANIFEST, load_owned
 from securefl.records import ArmRecord, DepartureRecord, read_record
+
+
+def test_nobody_leaves_who_is_not_there(tmp_path: Path) -> None:
+    departures = (DepartureConfig(round=2, partner=4, decision="stop"),)
+    config = RunConfig(arms=("plaintext",), federation=FederationConfig(departures=departures))
+    with pytest.raises(InputError, match="partner=4 must be <= 3"):
+        open_run(tmp_path / "run", make_dataset(partners=3), config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_who_stopped_keeps_an_older_model_and_who_withdrew_keeps_none(tmp_path: Path) -> None:
