@@ -121,7 +121,7 @@ def proportion(metric: str, k: int, n: int, *, chance: float, size: float | None
     if n < 1:
         raise ParameterError(f"{metric}: n={n} must be >= 1")
     worth = n if size is None else size
-    low, high = clopper_pearson(k * worth / n, worth)
+    low, high = clopper_pearson(worth * (k / n), worth)  # k / n first: all of n is all of worth
     return Score(metric=metric, value=k / n, low=low, high=high, chance=chance, k=k, n=n, size=worth)
 
 

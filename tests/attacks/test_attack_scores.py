@@ -223,6 +223,15 @@ def test_rows_that_agree_or_stand_in_one_group_are_worth_their_groups() -> None:
         clustered("right", np.zeros(0, dtype=bool), np.zeros(0, np.int64), chance=0.5)
 
 
+def test_all_of_the_rows_are_worth_all_of_them_whatever_that_is() -> None:
+    """With k * size / n, 83 of 83 that are worth 51.58536585365854 came out above their own number."""
+    worths = [51.58536585365854, *np.random.default_rng(0).uniform(1, 60, 50)]
+    for n in range(1, 90):
+        for worth in worths:
+            assert proportion("share", n, n, chance=0.5, size=worth).high == 1.0
+            assert proportion("share", 0, n, chance=0.5, size=worth).low == 0.0
+
+
 def test_one_series_a_side_tells_nothing_and_a_perfect_separation_counts_series() -> None:
     """Thirty compounds of one series are one observation: before, 0.7 stood there without any width."""
     draw, one = np.random.default_rng(0), np.zeros(30, np.int64)
