@@ -128,5 +128,6 @@ class Pool:
 
 
 def _last_line(answer: Path, status: int) -> str:
-    lines = (answer / ERROR_FILE).read_text(encoding="utf-8").strip().splitlines()
+    written = answer / ERROR_FILE  # missing where the process was killed before it opened its error file
+    lines = written.read_text(encoding="utf-8").strip().splitlines() if written.exists() else []
     return lines[-1] if lines else f"ended with status {status}"

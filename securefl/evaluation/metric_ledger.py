@@ -68,6 +68,7 @@ class MetricLedger:
 
         Raises:
             ProtocolAbort: DIFFERENCING, some of these values were opened in another sum; nothing is recorded.
+            InputError: the file can't be written; nothing is recorded.
         """
         asked = {lineage.hex(): opening for lineage in lineages}
         before = next((self._opened[one] for one in asked if self._opened.get(one, opening) != opening), None)
@@ -76,10 +77,11 @@ class MetricLedger:
             raise ProtocolAbort(AbortReason.DIFFERENCING, round=round, detail=f"the same values were opened with other {other}")
         if asked.items() <= self._opened.items():
             return
-        self._opened |= asked
+        opened = self._opened | asked
         if self._path is not None:
-            content = {lineage: asdict(one) for lineage, one in self._opened.items()}
-            write_durably(self._path, json.dumps(content).encode())
+            write_durably(self._path, json.dumps({lineage: asdict(one) for lineage, one in opened.items()}).encode())
+        # After the disk: what could not be written is written at the next try, and not taken for recorded.
+        self._opened = opened
 
 
 def _load(path: Path) -> dict[str, Opening]:

@@ -105,6 +105,14 @@ def test_a_crash_is_named_and_the_pool_goes_on(pool: Pool) -> None:
     assert ask(pool, "reads")
 
 
+def test_a_process_that_ends_without_a_word_is_told_by_its_status(tmp_path: Path) -> None:
+    """Killed before it could open its error file."""
+    program = tmp_path / "killed.py"
+    program.write_text("for line in open(0): print('{\"status\": -9}', flush=True)\n", encoding="utf-8")
+    with Pool(processes=1, program=program) as killed, pytest.raises(AttackFailedError, match="ended with status -9"):
+        ask(killed, "crashes")
+
+
 def test_views_are_read_back_as_written(tmp_path: Path) -> None:
     """Facts and tensors, and nothing pickled; a broken file is named."""
     write_view(tmp_path, view(seconds=3), ["open"])

@@ -179,6 +179,19 @@ def test_a_ledger_is_kept_and_takes_the_same_sum_again(tmp_path: Path) -> None:
         MetricLedger(tmp_path)
 
 
+def test_what_could_not_be_written_is_written_at_the_next_try(tmp_path: Path) -> None:
+    opening = Opening(cohort=tuple(map(ClientId, (1, 2, 3))), own=(4, 5), partners=3, tasks=12)
+    lineage = lineage_of("RMSE: value", np.array([0.25, 0.5]))
+    ledger = MetricLedger(tmp_path / "own")
+    (tmp_path / "own").rmdir()
+    with pytest.raises(InputError):
+        ledger.admit([lineage], opening, round=1)
+    (tmp_path / "own").mkdir()
+    ledger.admit([lineage], opening, round=1)
+    with pytest.raises(ProtocolAbort, match="opened with other tasks"):
+        MetricLedger(tmp_path / "own").admit([lineage], replace(opening, tasks=11), round=2)
+
+
 def test_what_the_operator_relays_depends_on_no_single_partner() -> None:
     """Two worlds with other partners' values and the same sum open the same record."""
     one = answers_of({1: [0.2, 0.4, 0.6, 0.8], 2: [0.1, 0.3, 0.5, 0.7], 3: [0.3, 0.3, 0.9, 0.9]})
